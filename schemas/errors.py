@@ -1,0 +1,170 @@
+"""Our exceptions, each one an OpenAI error.
+
+    ApiError                       500  server_error
+    ├── InvalidRequest             400  invalid_request_error
+    ├── Unauthorized               401  invalid_request_error
+    ├── Forbidden                  403  invalid_request_error
+    ├── NotFound                   404  invalid_request_error
+    │   ├── FileNotFound                param id
+    │   ├── JobNotFound                 param fine_tune_id, code fine_tune_not_found
+    │   └── ModelNotFound               param model,        code model_not_found
+    ├── MethodNotAllowed           405  invalid_request_error
+    ├── PayloadTooLarge            413  invalid_request_error
+    ├── UnsupportedMediaType       415  invalid_request_error
+    ├── ModelServerUnavailable     503  service_unavailable_error
+    └── StorageFull                507  server_error
+
+    JobFailure                     not HTTP: ends a job, with the code and words its `error` will show
+
+Raise one anywhere; `api.errors` is the only place that turns an ApiError into a response.
+Source of the texts: `docs/wire-errors.md`.
+"""
+
+from typing import ClassVar
+
+from schemas.base import Schema
+
+
+class ErrorBody(Schema):
+    """The `error` member of an error response. All four keys are always sent."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorResponse(Schema):
+    """The body of every response of ours with a status of 400 or more."""
+
+    error: ErrorBody
+
+
+class ApiError(Exception):
+    """Something the client should be told, in words it can act on.
+
+    Args:
+        message: What is wrong and, where we can say, what would be right.
+        param: The request field at fault, such as `training_file` or `messages[0].role`.
+        code: A stable word for programs to switch on, such as `model_not_found`.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class InvalidRequest(ApiError):
+    """The request can never succeed as it stands."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthorized(ApiError):
+    """No API key came with the request, or not one of ours."""
+
+    status = 401
+    type = "invalid_request_error"
+
+
+class Forbidden(ApiError):
+    """The key is good, but not for this."""
+
+    status = 403
+    type = "invalid_request_error"
+
+
+class NotFound(ApiError):
+    """There is no such thing, or it belongs to another project."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class FileNotFound(NotFound):
+    """There is no such file."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"No such File object: {file_id}", param="id")
+
+
+class JobNotFound(NotFound):
+    """There is no such fine-tuning job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Could not find fine tune: {job_id}", param="fine_tune_id", code="fine_tune_not_found"
+        )
+
+
+class ModelNotFound(NotFound):
+    """There is no such model."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The model '{name}' does not exist", param="model", code="model_not_found"
+        )
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+
+
+class PayloadTooLarge(ApiError):
+    """The body is larger than this route takes."""
+
+    status = 413
+    type = "invalid_request_error"
+
+
+class UnsupportedMediaType(ApiError):
+    """The body is encoded in a way that this route does not read."""
+
+    status = 415
+    type = "invalid_request_error"
+
+
+class ModelServerUnavailable(ApiError):
+    """The engine is not up, or did not answer; the same request may succeed later.
+
+    Args:
+        retry_after: Seconds after which a client should try again; sent as `retry-after`.
+    """
+
+    status = 503
+    type = "service_unavailable_error"
+
+    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+        super().__init__(message, code="server_is_overloaded")
+        self.retry_after = retry_after
+
+
+class StorageFull(ApiError):
+    """There is no room left for the bytes; nothing was kept."""
+
+    status = 507
+
+
+class JobFailure(Exception):
+    """Ends a job: what its `error` will say.
+
+    Args:
+        message: For the user; names the example and line where it can.
+        code: One of OpenAI's (`invalid_training_file`, …) or ours (`adapter_not_proven`, …).
+        param: `training_file`, `validation_file` or None.
+    """
+
+    def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param

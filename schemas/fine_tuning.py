@@ -1,0 +1,153 @@
+"""Fine-tuning jobs, as `/v1/fine_tuning/jobs` shows them."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import RequestBody, Schema
+
+JobStatus = Literal[
+    "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
+]
+Auto = Literal["auto"]
+
+MAX_SEED = 2**31 - 1
+
+
+class Hyperparameters(Schema):
+    """What a job shows: `"auto"` until training starts, then the number that was used."""
+
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    """Examples in each optimizer step."""
+    learning_rate_multiplier: float | Auto = "auto"
+
+
+class HyperparametersRequest(RequestBody):
+    """What a client may ask for; null and absent mean `"auto"`."""
+
+    n_epochs: int | Auto | None = Field(default=None, ge=1, le=50)
+    batch_size: int | Auto | None = Field(default=None, ge=1, le=256)
+    learning_rate_multiplier: float | Auto | None = Field(default=None, gt=0)
+
+    def resolved(self) -> Hyperparameters:
+        """Return what the job will show."""
+        return Hyperparameters(**self.model_dump(exclude_none=True))
+
+
+class SupervisedRequest(RequestBody):
+    """`method.supervised`."""
+
+    hyperparameters: HyperparametersRequest | None = None
+
+
+class MethodRequest(RequestBody):
+    """`method`: only the object named by `type` counts, as at OpenAI."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: SupervisedRequest | None = None
+    dpo: dict[str, Any] | None = None
+    reinforcement: dict[str, Any] | None = None
+
+
+class JobCreate(RequestBody):
+    """The body of `POST /v1/fine_tuning/jobs`."""
+
+    model: str = Field(min_length=1, max_length=512)
+    training_file: str = Field(min_length=1, max_length=512)
+    validation_file: str | None = None
+    hyperparameters: HyperparametersRequest | None = None
+    """Deprecated by OpenAI, still sent by many clients: the same as `method.supervised`'s."""
+    method: MethodRequest | None = None
+    suffix: str | None = Field(default=None, min_length=1, max_length=64)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    integrations: list[dict[str, Any]] | None = Field(default=None, max_length=5)
+    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+
+
+class JobError(Schema):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Supervised(Schema):
+    """`method.supervised` of a job."""
+
+    hyperparameters: Hyperparameters
+
+
+class Method(Schema):
+    """How a job trains."""
+
+    type: Literal["supervised"] = "supervised"
+    supervised: Supervised
+
+
+class Job(Schema):
+    """A fine-tuning job. `status` changes only through `jobs.lifecycle`."""
+
+    id: str
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    created_at: int
+    """Unix seconds, as are all times here."""
+    finished_at: int | None = None
+    model: str
+    """The base, resolved from an alias, or the tuned model that is trained further."""
+    fine_tuned_model: str | None = None
+    organization_id: str
+    status: JobStatus
+    training_file: str
+    validation_file: str | None = None
+    hyperparameters: Hyperparameters
+    method: Method
+    trained_tokens: int | None = None
+    error: JobError | None = None
+    result_files: list[str] = Field(default_factory=list)
+    seed: int
+    estimated_finish: int | None = None
+    integrations: list[dict[str, Any]] = Field(default_factory=list)
+    metadata: dict[str, str] | None = None
+    user_provided_suffix: str | None = None
+
+
+EventLevel = Literal["info", "warn", "error"]
+
+
+class Event(Schema):
+    """A line of a job's log."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    created_at: int
+    level: EventLevel = "info"
+    message: str
+    type: Literal["message", "metrics"] = "message"
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class CheckpointMetrics(Schema):
+    """What was measured at a checkpoint; the validation ones are absent without a validation file."""
+
+    step: int
+    train_loss: float | None = None
+    train_mean_token_accuracy: float | None = None
+    valid_loss: float | None = None
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    full_valid_mean_token_accuracy: float | None = None
+
+
+class Checkpoint(Schema):
+    """A model saved on the way; it can be asked like any other."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, float]
+    """`CheckpointMetrics` without its nulls: OpenAI types each as a number."""

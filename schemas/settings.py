@@ -1,0 +1,88 @@
+"""The environment, as one value. The README's table of settings is this class."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, SecretStr
+
+from schemas.base import Schema
+
+_PREFIX: Final = "RETUNE_"
+_MAX_SOCKET_PATH: Final = 90
+"""Linux takes 107 bytes for a unix socket's path; the file's own name needs some."""
+
+
+class Settings(Schema):
+    """All configuration. Read once, where a process starts, and handed down."""
+
+    data_dir: Path
+    """Records, blobs, sockets, logs."""
+    bases_dir: Path
+    """Prepared base models; outside `data_dir`, because they can be made again."""
+    base_models: str = ""
+    """`name=directory-or-hub-id`, comma-separated, or the path of a TOML file."""
+    engine_urls: str = ""
+    """`name=url`, comma-separated: engines that the operator runs."""
+    redis_url: str | None = None
+    """None: start our own on a unix socket in `run_dir`."""
+    database_url: str | None = None
+    """None: SQLite in `data_dir`."""
+    api_key: SecretStr | None = None
+    """Any string; None: a key is made at the first start and shown once."""
+    organization: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    """The slug in the names of tuned models."""
+    engine_idle_seconds: float = 0
+    """An engine that nobody asked for this long is stopped; 0: never."""
+    engine_memory_mb: int = 256
+    """Key-value cache of each CPU engine."""
+    engine_max_adapters: int = 8
+    """Adapters that answer in the same step; others wait a step."""
+    max_lora_rank: int = 64
+    worker_jobs: int = 1
+    """Trainings at a time on this machine."""
+    trainer_threads: int = 0
+    """CPU threads of a trainer; 0: all cores but one."""
+    context_length: int = 4096
+    """Upper bound for every base, in tokens."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Where sockets live: in `data_dir`, or in a short directory of its own where that path is too long."""
+        run = self.data_dir.absolute() / "run"
+        if len(str(run)) <= _MAX_SOCKET_PATH - 40:
+            return run
+        digest = hashlib.sha256(str(run).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"retune-{digest}"
+
+    @property
+    def effective_redis_url(self) -> str:
+        """The configured Redis, else the one that `retune serve` starts."""
+        return self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+
+    @property
+    def effective_database_url(self) -> str:
+        """The configured database, else SQLite in `data_dir`."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'retune.db'}"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, data_dir: Path, bases_dir: Path) -> Self:
+        """Build settings from variables such as `RETUNE_DATA_DIR`.
+
+        Args:
+            environ: Usually `os.environ`. Empty variables count as absent.
+            data_dir: Where none is given.
+            bases_dir: Where none is given.
+
+        Raises:
+            pydantic.ValidationError: A variable is malformed.
+        """
+        given = {
+            name: environ[_PREFIX + name.upper()]
+            for name in cls.model_fields
+            if environ.get(_PREFIX + name.upper())
+        }
+        defaults = {"data_dir": str(data_dir), "bases_dir": str(bases_dir)}
+        return cls.model_validate_strings(defaults | given)

@@ -1,0 +1,118 @@
+"""What the worker and the trainer say to each other: one JSON value a line."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from schemas.base import Schema
+
+
+class LoraSpec(Schema):
+    """The shape of the adapter. Every linear layer but the head gets one."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+class TrainingSpec(Schema):
+    """Everything a run needs, resolved: no `"auto"`, no ids of ours, only paths and numbers."""
+
+    base_dir: Path
+    """A transformers model directory: config, safetensors weights, tokenizer, chat template."""
+    training_path: Path
+    """JSON Lines that `jobs.dataset` has passed."""
+    validation_path: Path | None = None
+    init_adapter_dir: Path | None = None
+    """An earlier adapter to go on from; its rank and alpha win over `lora`."""
+    work_dir: Path
+    """The run's own: resume points and adapters. A run that finds resume points goes on from the newest whole one."""
+    n_epochs: int
+    batch_size: int
+    """Examples in each optimizer step."""
+    learning_rate: float
+    """The peak, already multiplied."""
+    seed: int
+    context_length: int
+    """Tokens; what is longer is cut at the end."""
+    lora: LoraSpec = LoraSpec()
+    n_threads: int = 1
+    resume_every_seconds: float = 30.0
+    """How much training a kill may cost."""
+
+
+class TrainingStarted(Schema):
+    """The base is loaded, the rows are counted; the first step comes next."""
+
+    kind: Literal["started"] = "started"
+    total_steps: int
+    resumed_at_step: int
+    """0 where it starts afresh."""
+    n_examples: int
+    n_trainable_parameters: int
+    device: str
+    """`cpu` or the accelerator's name."""
+
+
+class StepDone(Schema):
+    """An optimizer step was taken. Losses are means over trained tokens, in nats."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    """From 1."""
+    total_steps: int
+    train_loss: float
+    train_mean_token_accuracy: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    """Tokens of this step's examples, trained or not."""
+    seconds: float
+    """Wall time of the step itself."""
+    valid_loss: float | None = None
+    """On a small batch, every tenth step and the last."""
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    """On the whole validation file, at the end of an epoch."""
+    full_valid_mean_token_accuracy: float | None = None
+
+
+class CheckpointSaved(Schema):
+    """An adapter is on disk, whole: one at the end of each epoch, the last is the final model."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    step: int
+    epoch: int
+    """From 1."""
+    adapter_dir: Path
+    """Holds `adapter_config.json`, `adapter_model.safetensors` and `proof.json` (`schemas.proof`)."""
+
+
+class TrainingDone(Schema):
+    """All epochs are trained; the last `CheckpointSaved` names the final adapter."""
+
+    kind: Literal["done"] = "done"
+    trained_tokens: int
+    """Tokens of the (cut) examples, times epochs: what OpenAI bills."""
+    loss_tokens: int
+    """Tokens that carried loss, times epochs."""
+
+
+class TrainingFailed(Schema):
+    """Training cannot go on; `message` is for the user."""
+
+    kind: Literal["failed"] = "failed"
+    code: str
+    """`out_of_memory`, `diverged`, `base_model_unusable`, … as a job's error shows it."""
+    message: str
+
+
+TrainingEvent = Annotated[
+    TrainingStarted | StepDone | CheckpointSaved | TrainingDone | TrainingFailed,
+    Field(discriminator="kind"),
+]
+training_event: TypeAdapter[
+    TrainingStarted | StepDone | CheckpointSaved | TrainingDone | TrainingFailed
+] = TypeAdapter(TrainingEvent)
+"""Reads one line of the trainer's standard output."""

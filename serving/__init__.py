@@ -1,0 +1,1 @@
+"""The model server. `serving.vllm` alone speaks its HTTP; `serving.engine` alone knows its command line."""
