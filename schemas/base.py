@@ -1,8 +1,8 @@
 """What all our schemas share."""
 
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -17,6 +17,13 @@ class RequestBody(Schema):
     """What a client sends. A field OpenAI does not document is refused, as OpenAI does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+"""What a client may pin to an object."""
 
 
 class Page(Schema, Generic[T]):

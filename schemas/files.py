@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.base import Schema
+from schemas.base import RequestBody, Schema
 
 UploadPurpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 """What a client may upload for."""
@@ -23,6 +23,13 @@ Purpose = Literal[
 
 MAX_FILE_BYTES = 512 * 2**20
 """OpenAI's limit on one file, in bytes."""
+
+
+class ExpiresAfter(RequestBody):
+    """When a file's bytes and record go, counted from its creation."""
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=3600, le=2_592_000)
 
 
 class File(Schema):

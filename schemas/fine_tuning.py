@@ -1,10 +1,10 @@
 """Fine-tuning jobs, as `/v1/fine_tuning/jobs` shows them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.base import RequestBody, Schema
+from schemas.base import Metadata, RequestBody, Schema
 
 JobStatus = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
@@ -26,9 +26,10 @@ class Hyperparameters(Schema):
 class HyperparametersRequest(RequestBody):
     """What a client may ask for; null and absent mean `"auto"`."""
 
-    n_epochs: int | Auto | None = Field(default=None, ge=1, le=50)
-    batch_size: int | Auto | None = Field(default=None, ge=1, le=256)
-    learning_rate_multiplier: float | Auto | None = Field(default=None, gt=0)
+    # The bounds belong to the number: on the union, pydantic would compare "auto" with them.
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto | None = None
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto | None = None
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto | None = None
 
     def resolved(self) -> Hyperparameters:
         """Return what the job will show."""
@@ -62,7 +63,7 @@ class JobCreate(RequestBody):
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     integrations: list[dict[str, Any]] | None = Field(default=None, max_length=5)
-    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    metadata: Metadata | None = None
 
 
 class JobError(Schema):
