@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from schemas.base import Schema
 
@@ -13,7 +13,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-AbsentIfNone = Annotated[T | None, Field(default=None, exclude_if=_is_none)]
+AbsentIfNone = Annotated[T | None, Field(exclude_if=_is_none)]
 """A field that OpenAI leaves out rather than sending null."""
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
@@ -62,7 +62,7 @@ class Message(Schema):
     role: Literal["assistant"] = "assistant"
     content: str | None = None
     refusal: None = None
-    tool_calls: AbsentIfNone[list[ToolCall]]
+    tool_calls: AbsentIfNone[list[ToolCall]] = None
     annotations: list[None] = Field(default_factory=list)
     """Always empty: no model here searches the web."""
 
@@ -119,34 +119,33 @@ class ChatCompletion(Schema):
 class FunctionCallDelta(Schema):
     """More of a call: its name comes whole and once, its arguments in pieces."""
 
-    name: AbsentIfNone[str]
-    arguments: AbsentIfNone[str]
+    name: AbsentIfNone[str] = None
+    arguments: AbsentIfNone[str] = None
 
 
 class ToolCallDelta(Schema):
     """More of the call at `index`; `id` and `type` come only with its first piece."""
 
     index: int
-    id: AbsentIfNone[str]
-    type: AbsentIfNone[Literal["function"]]
-    function: AbsentIfNone[FunctionCallDelta]
+    id: AbsentIfNone[str] = None
+    type: AbsentIfNone[Literal["function"]] = None
+    function: AbsentIfNone[FunctionCallDelta] = None
 
 
 class Delta(Schema):
     """What a chunk adds to a message; nothing in a choice's last chunk."""
 
-    content: AbsentIfNone[str]
-    tool_calls: AbsentIfNone[list[ToolCallDelta]]
+    content: AbsentIfNone[str] = None
+    tool_calls: AbsentIfNone[list[ToolCallDelta]] = None
 
 
 class FirstDelta(Schema):
     """How every choice of a stream begins."""
 
-    # With `extra="forbid"` a later delta is never taken for a first one.
     role: Literal["assistant"]
     content: str | None = ""
     refusal: None = None
-    tool_calls: AbsentIfNone[list[ToolCallDelta]]
+    tool_calls: AbsentIfNone[list[ToolCallDelta]] = None
 
 
 class ChunkChoice(Schema):

@@ -1,0 +1,266 @@
+"""vLLM's chat completions in OpenAI's exact shape: its own fields dropped, OpenAI's always there.
+
+Pure: bytes that vLLM sent in, what the client may see out. What is not named in `schemas.completions`
+cannot pass, so a field that a later vLLM adds stays inside.
+"""
+
+import hashlib
+from typing import Final
+
+from pydantic import Field
+
+from schemas.base import Schema
+from schemas.completions import (
+    ChatCompletion,
+    Choice,
+    Chunk,
+    ChunkChoice,
+    ChunkWithUsage,
+    CompletionTokensDetails,
+    Delta,
+    FinishReason,
+    FirstDelta,
+    Logprobs,
+    Message,
+    PromptTokensDetails,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from schemas.errors import ErrorBody, ErrorResponse
+
+_DATA: Final = b"data: "
+_END: Final = b"\n\n"
+_DONE: Final = b"[DONE]"
+_VLLM_CALL_ID: Final = "chatcmpl-tool-"
+_FINISH_REASONS: Final[dict[str | None, FinishReason]] = {
+    "stop": "stop",
+    "tool_calls": "tool_calls",
+    "length": "length",
+}
+
+
+class Envelope(Schema):
+    """What a client sees in place of vLLM's own names for one answer."""
+
+    id: str
+    """Such as `chatcmpl-…` (`schemas.ids`)."""
+    model: str
+    """The public name that was asked."""
+    system_fingerprint: str
+    """See `fingerprint_of`."""
+    include_usage: bool = False
+    """Whether the client asked for `stream_options.include_usage`."""
+
+
+def fingerprint_of(*origins: str) -> str:
+    """Return `fp_` and ten hexadecimal digits that change when any of `origins` does.
+
+    Args:
+        origins: What can change an answer: a base's digest, an adapter's.
+    """
+    return f"fp_{hashlib.sha256(chr(0).join(origins).encode()).hexdigest()[:10]}"
+
+
+def rewrite_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
+    """Return a whole answer as OpenAI would send it.
+
+    Args:
+        body: What vLLM answered to a request without `stream`.
+        envelope: What the client is to see.
+
+    Raises:
+        pydantic.ValidationError: `body` is no chat completion.
+    """
+    answer = _VllmAnswer.model_validate_json(body)
+    return ChatCompletion(
+        id=envelope.id,
+        created=answer.created,
+        model=envelope.model,
+        choices=[_choice(choice) for choice in answer.choices],
+        usage=_usage(answer.usage),
+        system_fingerprint=envelope.system_fingerprint,
+    )
+
+
+def rewrite_event(event: bytes, envelope: Envelope) -> bytes:
+    """Return one event of a stream as OpenAI would send it.
+
+    Args:
+        event: One server-sent event of vLLM's, with its blank line.
+        envelope: What the client is to see.
+
+    Returns:
+        No event, one or two: usage that nobody asked for is dropped, and where vLLM ends a choice together with
+        its last words, the end follows by itself, as at OpenAI.
+
+    Raises:
+        pydantic.ValidationError: The event is neither a chunk nor an error.
+    """
+    payload = event.removeprefix(_DATA).strip()
+    if payload == _DONE:
+        return event
+    if payload.startswith(b'{"error"'):
+        return stream_error("The server had an error while processing your request.")
+    chunk = _VllmChunk.model_validate_json(payload)
+    if not chunk.choices:
+        return _usage_event(chunk, envelope) if envelope.include_usage else b""
+    words = [_words(choice) for choice in chunk.choices if choice.has_words]
+    ends = [_end(choice) for choice in chunk.choices if choice.finish_reason is not None]
+    return b"".join(_event(chunk, part, envelope) for part in (words, ends) if part)
+
+
+def stream_error(message: str) -> bytes:
+    """Return the event that tells a client that its stream broke: OpenAI's SDKs raise on it."""
+    error = ErrorResponse(error=ErrorBody(message=message, type="server_error"))
+    return _DATA + error.model_dump_json().encode() + _END
+
+
+class _VllmMessage(Schema):
+    content: str | None = None
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+
+
+class _VllmChoice(Schema):
+    index: int
+    message: _VllmMessage
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+
+
+class _VllmPromptTokens(Schema):
+    cached_tokens: int | None = None
+
+
+class _VllmCompletionTokens(Schema):
+    reasoning_tokens: int | None = None
+
+
+class _VllmUsage(Schema):
+    prompt_tokens: int
+    completion_tokens: int | None = None
+    total_tokens: int
+    prompt_tokens_details: _VllmPromptTokens | None = None
+    completion_tokens_details: _VllmCompletionTokens | None = None
+
+
+class _VllmAnswer(Schema):
+    created: int
+    choices: list[_VllmChoice]
+    usage: _VllmUsage
+
+
+class _VllmDelta(Schema):
+    role: str | None = None
+    content: str | None = None
+    tool_calls: list[ToolCallDelta] = Field(default_factory=list)
+
+
+class _VllmChunkChoice(Schema):
+    index: int
+    delta: _VllmDelta
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is anything to add to the message, or to tell about its tokens."""
+        delta = self.delta
+        return bool(delta.role or delta.content or delta.tool_calls or self.logprobs) or (
+            self.finish_reason is None
+        )
+
+
+class _VllmChunk(Schema):
+    created: int
+    choices: list[_VllmChunkChoice]
+    usage: _VllmUsage | None = None
+
+
+def _choice(choice: _VllmChoice) -> Choice:
+    calls = [
+        call.model_copy(update={"id": _call_id(call.id)}) for call in choice.message.tool_calls
+    ]
+    content = choice.message.content
+    return Choice(
+        index=choice.index,
+        message=Message(
+            content=(content or None) if calls else (content or ""), tool_calls=calls or None
+        ),
+        logprobs=choice.logprobs,
+        finish_reason=_finish_reason(choice.finish_reason),
+    )
+
+
+def _words(choice: _VllmChunkChoice) -> ChunkChoice:
+    delta = choice.delta
+    calls = [
+        call.model_copy(update={"id": _call_id(call.id)}) if call.id else call
+        for call in delta.tool_calls
+    ] or None
+    added = (
+        FirstDelta(role="assistant", content=delta.content or "", tool_calls=calls)
+        if delta.role
+        else Delta(content=delta.content, tool_calls=calls)
+    )
+    return ChunkChoice(index=choice.index, delta=added, logprobs=choice.logprobs)
+
+
+def _end(choice: _VllmChunkChoice) -> ChunkChoice:
+    return ChunkChoice(
+        index=choice.index, delta=Delta(), finish_reason=_finish_reason(choice.finish_reason)
+    )
+
+
+def _finish_reason(reason: str | None) -> FinishReason:
+    # Its `abort` and `repetition` have no word at OpenAI; the answer was cut, as with `length`.
+    return _FINISH_REASONS.get(reason, "length")
+
+
+def _call_id(vllm_id: str) -> str:
+    return "call_" + vllm_id.removeprefix(_VLLM_CALL_ID)
+
+
+def _usage(usage: _VllmUsage) -> Usage:
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens or 0,
+        total_tokens=usage.total_tokens,
+        prompt_tokens_details=PromptTokensDetails(
+            cached_tokens=(prompt and prompt.cached_tokens) or 0
+        ),
+        completion_tokens_details=CompletionTokensDetails(
+            reasoning_tokens=(completion and completion.reasoning_tokens) or 0
+        ),
+    )
+
+
+def _event(chunk: _VllmChunk, choices: list[ChunkChoice], envelope: Envelope) -> bytes:
+    shape = ChunkWithUsage if envelope.include_usage else Chunk
+    return _encode(
+        shape(
+            id=envelope.id,
+            created=chunk.created,
+            model=envelope.model,
+            system_fingerprint=envelope.system_fingerprint,
+            choices=choices,
+        )
+    )
+
+
+def _usage_event(chunk: _VllmChunk, envelope: Envelope) -> bytes:
+    return _encode(
+        ChunkWithUsage(
+            id=envelope.id,
+            created=chunk.created,
+            model=envelope.model,
+            system_fingerprint=envelope.system_fingerprint,
+            choices=[],
+            usage=chunk.usage and _usage(chunk.usage),
+        )
+    )
+
+
+def _encode(chunk: Chunk) -> bytes:
+    return _DATA + chunk.model_dump_json().encode() + _END
