@@ -12,6 +12,7 @@
     ├── PayloadTooLarge            413  invalid_request_error
     ├── UnsupportedMediaType       415  invalid_request_error
     ├── ModelServerUnavailable     503  service_unavailable_error
+    ├── StoreUnavailable           503  server_error
     └── StorageFull                507  server_error
 
     JobFailure                     not HTTP: ends a job, with the code and words its `error` will show
@@ -146,6 +147,12 @@ class ModelServerUnavailable(ApiError):
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message, code="server_is_overloaded")
         self.retry_after = retry_after
+
+
+class StoreUnavailable(ApiError):
+    """The database does not answer; the same request may succeed later."""
+
+    status = 503
 
 
 class StorageFull(ApiError):

@@ -21,6 +21,10 @@ class TrainingSpec(Schema):
 
     base_dir: Path
     """A transformers model directory: config, safetensors weights, tokenizer, chat template."""
+    base_name: str = ""
+    """Its public name: what `adapter_config.json` will call it."""
+    base_digest: str = ""
+    """`BaseModelInfo.digest`; copied into the proof."""
     training_path: Path
     """JSON Lines that `jobs.dataset` has passed."""
     validation_path: Path | None = None

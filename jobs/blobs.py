@@ -1,0 +1,224 @@
+"""Bytes on disk. The only module that knows where they lie.
+
+    <data_dir>/blobs/files/<id>          uploads and result files
+    <data_dir>/blobs/adapters/<id>/      an adapter: immutable, read by engines for as long as they run
+    <data_dir>/work/<job id>/            a trainer's own: resume points, adapters not yet published
+    <data_dir>/blobs/incoming/           what is still being written; emptied at start
+
+Whatever has its final name is whole: it was written elsewhere, flushed, and renamed.
+"""
+
+import codecs
+import hashlib
+import os
+import shutil
+from asyncio import to_thread
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from schemas.base import Schema
+from schemas.errors import StorageFull
+from schemas.ids import new_id
+
+_CHUNK: Final = 2**20
+
+
+class StoredBlob(Schema):
+    """Bytes that are safe on disk, not yet anybody's."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    n_lines: int
+    """Newlines, and one more where the last line has none."""
+    is_utf8: bool
+
+
+class IncomingBlob:
+    """A file that is being written: hashed, counted and checked for UTF-8 on its way to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._pending = bytearray()
+        self._sha256 = hashlib.sha256()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._is_utf8 = True
+        self._size = 0
+        self._newlines = 0
+        self._last = b""
+
+    async def write(self, data: bytes) -> None:
+        """Take some bytes; they reach the disk a megabyte at a time, in a thread.
+
+        Raises:
+            StorageFull: There is no room; give the blob up.
+        """
+        self._pending += data
+        if len(self._pending) >= _CHUNK:
+            await to_thread(self._flush)
+
+    async def finish(self) -> StoredBlob:
+        """Flush to disk and tell what was written.
+
+        Raises:
+            StorageFull: There is no room.
+        """
+        return await to_thread(self._finish)
+
+    def abort(self) -> None:
+        """Leave nothing behind. Safe after `finish`, and where somebody has taken the file."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        data = bytes(self._pending)
+        self._pending.clear()
+        if not data:
+            return
+        self._sha256.update(data)
+        self._size += len(data)
+        self._newlines += data.count(b"\n")
+        self._last = data[-1:]
+        self._check_utf8(data, final=False)
+        with _disk():
+            written = memoryview(data)
+            while written:
+                written = written[self._file.write(written) :]
+
+    def _check_utf8(self, data: bytes, *, final: bool) -> None:
+        if self._is_utf8:
+            try:
+                self._utf8.decode(data, final)
+            except UnicodeDecodeError:
+                self._is_utf8 = False
+
+    def _finish(self) -> StoredBlob:
+        self._flush()
+        self._check_utf8(b"", final=True)
+        with _disk():
+            os.fsync(self._file.fileno())
+        self._file.close()
+        return StoredBlob(
+            path=self._path,
+            bytes=self._size,
+            sha256=self._sha256.hexdigest(),
+            n_lines=self._newlines + (self._last not in {b"", b"\n"}),
+            is_utf8=self._is_utf8,
+        )
+
+
+class Blobs:
+    """The blob store of a data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        root = data_dir.absolute()
+        self._files = root / "blobs" / "files"
+        self._adapters = root / "blobs" / "adapters"
+        self._incoming = root / "blobs" / "incoming"
+        self._work = root / "work"
+
+    def prepare(self) -> None:
+        """Make the directories."""
+        for directory in (self._files, self._adapters, self._incoming, self._work):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def sweep_incoming(self) -> None:
+        """Delete what a killed process left half written; only where nobody is writing."""
+        for left in self._incoming.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    @asynccontextmanager
+    async def incoming(self) -> AsyncGenerator[IncomingBlob]:
+        """Open a file for writing; what nobody keeps is gone at the end."""
+        blob = IncomingBlob(self._incoming / new_id("file-"))
+        try:
+            yield blob
+        finally:
+            await to_thread(blob.abort)
+
+    async def keep_file(self, blob: StoredBlob, file_id: str) -> None:
+        """Give a finished blob its final name."""
+        await to_thread(_rename, blob.path, self.file_path(file_id))
+
+    def file_path(self, file_id: str) -> Path:
+        """Where a file's bytes are."""
+        return self._files / _safe(file_id)
+
+    async def delete_file(self, file_id: str) -> None:
+        """Delete a file's bytes; absent ones are fine."""
+        await to_thread(self.file_path(file_id).unlink, missing_ok=True)
+
+    def adapter_dir(self, adapter_id: str) -> Path:
+        """Where an adapter is; its bytes never change."""
+        return self._adapters / _safe(adapter_id)
+
+    async def keep_adapter(self, source: Path, adapter_id: str) -> None:
+        """Copy a trainer's adapter to its final place.
+
+        Raises:
+            StorageFull: There is no room; nothing was kept.
+        """
+        await to_thread(self._keep_adapter, source, self.adapter_dir(adapter_id))
+
+    async def delete_adapter(self, adapter_id: str) -> None:
+        """Delete an adapter's files: only when no engine can read them any more."""
+        await to_thread(shutil.rmtree, self.adapter_dir(adapter_id), ignore_errors=True)
+
+    def work_dir(self, job_id: str) -> Path:
+        """A trainer's directory, made when it is first asked for."""
+        directory = self._work / _safe(job_id)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    async def delete_work_dir(self, job_id: str) -> None:
+        """Delete what a finished job's trainer no longer needs."""
+        await to_thread(shutil.rmtree, self._work / _safe(job_id), ignore_errors=True)
+
+    def _keep_adapter(self, source: Path, target: Path) -> None:
+        copy = self._incoming / target.name
+        try:
+            with _disk():
+                shutil.copytree(source, copy)
+                for path in copy.iterdir():
+                    _fsync(path)
+                _fsync(copy)
+                _rename(copy, target)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+
+
+class _disk:  # noqa: N801 - reads as a statement
+    """Says of a full disk that it is full."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError) and error.errno in {ENOSPC, EDQUOT}:
+            raise StorageFull(
+                "The server has no space left for this; nothing was kept. Free some space and try again."
+            ) from error
+
+
+def _safe(name: str) -> str:
+    # Ids are ours, but a path is the wrong place to trust that.
+    if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise ValueError(f"{name!r} is no id")
+    return name
+
+
+def _rename(source: Path, target: Path) -> None:
+    source.rename(target)
+    _fsync(target.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

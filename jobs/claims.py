@@ -1,0 +1,91 @@
+"""A worker's hold on one job: renewed while it works, gone when the job is cancelled or taken over."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from jobs.services import Services
+from jobs.store.jobs import NewEvent, Outcome
+from jobs.store.records import Fenced, JobRecord
+from schemas.errors import ApiError
+
+LEASE: Final = 30.0
+"""Seconds after which a silent worker's job may be taken by another."""
+_RENEW_EVERY: Final = 10.0
+_LOOK_EVERY: Final = 1.0
+_GIVE_UP_AFTER: Final = 20.0
+"""Seconds without an answer of the database: before the lease ends, so that two never train one job."""
+
+
+class Claim:
+    """One claim of one job. Every write carries its fence."""
+
+    def __init__(self, services: Services, record: JobRecord) -> None:
+        self.services = services
+        self.record = record
+        """As of the last write of ours."""
+        self.is_lost = False
+
+    @property
+    def job_id(self) -> str:
+        """Whose claim it is."""
+        return self.record.job.id
+
+    async def change(self, change: Callable[[JobRecord], Outcome]) -> JobRecord:
+        """Change the job, if it is still ours.
+
+        Raises:
+            Fenced: It is not.
+        """
+        self.record = await self.services.store.jobs.change(
+            self.job_id, change, attempt=self.record.attempt
+        )
+        return self.record
+
+    async def log(self, *events: NewEvent) -> None:
+        """Add events to the job, if it is still ours.
+
+        Raises:
+            Fenced: It is not.
+        """
+        await self.change(lambda record: Outcome(record=record, events=events))
+
+    async def watch(self) -> None:
+        """Renew the lease, and raise Fenced as soon as the job is ours no longer."""
+        jobs, attempt = self.services.store.jobs, self.record.attempt
+        renewed = answered = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            now = time.monotonic()
+            try:
+                if now - renewed < _RENEW_EVERY:
+                    held = await jobs.is_mine(self.job_id, attempt=attempt)
+                else:
+                    until = time.time() + LEASE
+                    held = await jobs.renew(self.job_id, attempt=attempt, lease_until=until)
+                    renewed = now
+                answered = now
+            except ApiError:
+                held = now - answered < _GIVE_UP_AFTER
+            if not held:
+                self.is_lost = True
+                raise Fenced(self.job_id)
+
+
+@asynccontextmanager
+async def held(claim: Claim) -> AsyncGenerator[None]:
+    """Keep the claim while the body runs; the body is cancelled when the claim is lost.
+
+    Raises:
+        Fenced: The claim was lost.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(claim.watch())
+            yield
+            watch.cancel()
+    except BaseExceptionGroup as group_of_one:
+        # The watch's Fenced, or what the body raised: one of them, never both.
+        raise group_of_one.exceptions[0] from None

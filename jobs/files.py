@@ -1,0 +1,154 @@
+"""What a user can do with files."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from jobs.blobs import StoredBlob
+from jobs.keys import Caller
+from jobs.services import Services
+from jobs.store.paging import Order
+from jobs.store.records import FileRecord
+from schemas.base import CursorPage, Schema
+from schemas.errors import FileNotFound, InvalidRequest
+from schemas.files import File, FileDeleted, Purpose, UploadPurpose
+from schemas.ids import new_id
+
+_BATCH_LIFETIME: Final = 30 * 24 * 3600
+"""Seconds after which OpenAI forgets batch files; others stay."""
+
+
+class ExpiresAfter(Schema):
+    """`expires_after` of an upload."""
+
+    seconds: int
+    """After the file's creation; 3,600 to 2,592,000."""
+
+
+async def create(
+    services: Services,
+    caller: Caller,
+    blob: StoredBlob,
+    *,
+    filename: str,
+    purpose: UploadPurpose,
+    expires_after: ExpiresAfter | None = None,
+) -> File:
+    """Keep an upload.
+
+    Raises:
+        InvalidRequest: It is empty, or meant for training and not UTF-8 text.
+        StorageFull: There is no room; nothing was kept.
+    """
+    if blob.bytes == 0:
+        raise InvalidRequest("The file is empty.", param="file", code="empty_file")
+    if purpose == "fine-tune" and not blob.is_utf8:
+        raise InvalidRequest(
+            "The file is not UTF-8 text. Save it as UTF-8 JSON Lines, one JSON object a line.",
+            param="file",
+            code="invalid_file_encoding",
+        )
+    now = int(time.time())
+    lifetime = expires_after.seconds if expires_after else None
+    if lifetime is None and purpose == "batch":
+        lifetime = _BATCH_LIFETIME
+    file = File(
+        id=new_id("file-"),
+        bytes=blob.bytes,
+        created_at=now,
+        filename=filename,
+        purpose=purpose,
+        expires_at=None if lifetime is None else now + lifetime,
+    )
+    await _keep(services, caller.project_id, blob, file)
+    return file
+
+
+async def create_result(
+    services: Services, *, project_id: str, content: bytes, filename: str
+) -> File:
+    """Keep a file that a job made, for the job's project."""
+    async with services.blobs.incoming() as incoming:
+        await incoming.write(content)
+        blob = await incoming.finish()
+        file = File(
+            id=new_id("file-"),
+            bytes=blob.bytes,
+            created_at=int(time.time()),
+            filename=filename,
+            purpose="fine-tune-results",
+        )
+        await _keep(services, project_id, blob, file)
+    return file
+
+
+async def list_files(
+    services: Services,
+    caller: Caller,
+    *,
+    purpose: Purpose | None,
+    limit: int,
+    order: Order,
+    after: str | None,
+) -> CursorPage[File]:
+    """Return one page of the caller's files.
+
+    Raises:
+        InvalidRequest: `after` is no file of the caller's.
+    """
+    return await services.store.files.page(
+        project_id=caller.project_id, purpose=purpose, limit=limit, after=after, order=order
+    )
+
+
+async def get(services: Services, caller: Caller, file_id: str) -> File:
+    """Return a file of the caller's.
+
+    Raises:
+        FileNotFound: There is none of that id, or its time is over.
+    """
+    file = await services.store.files.get(file_id, project_id=caller.project_id)
+    if file.expires_at is not None and file.expires_at <= time.time():
+        raise FileNotFound(file_id)
+    return file
+
+
+async def content_path(services: Services, caller: Caller, file_id: str) -> tuple[File, Path]:
+    """Return a file and where its bytes can be read.
+
+    Raises:
+        FileNotFound: There is none of that id.
+    """
+    file = await get(services, caller, file_id)
+    return file, services.blobs.file_path(file.id)
+
+
+async def delete(services: Services, caller: Caller, file_id: str) -> FileDeleted:
+    """Delete a file and its bytes.
+
+    Raises:
+        FileNotFound: There is none of that id.
+    """
+    await services.store.files.delete(file_id, project_id=caller.project_id)
+    # The record first: it must never point at nothing.
+    await services.blobs.delete_file(file_id)
+    return FileDeleted(id=file_id)
+
+
+async def delete_expired(services: Services, *, now: int) -> int:
+    """Delete the files whose time is over, and return how many."""
+    expired = await services.store.files.expired(now=now)
+    for project_id, file_id in expired:
+        await services.store.files.delete(file_id, project_id=project_id)
+        await services.blobs.delete_file(file_id)
+    return len(expired)
+
+
+async def _keep(services: Services, project_id: str, blob: StoredBlob, file: File) -> None:
+    # Bytes before the record: a record never points at nothing.
+    await services.blobs.keep_file(blob, file.id)
+    try:
+        await services.store.files.add(file, FileRecord(project_id=project_id, sha256=blob.sha256))
+    except BaseException:
+        await services.blobs.delete_file(file.id)
+        raise

@@ -1,0 +1,94 @@
+"""What a user can do with models."""
+
+import time
+
+from jobs.engines import AdapterRef, ChatTarget
+from jobs.keys import Caller
+from jobs.services import Services
+from jobs.store.records import ModelRecord
+from schemas.bases import BaseModelInfo
+from schemas.errors import Forbidden, ModelNotFound, NotFound
+from schemas.models import Model, ModelDeleted, ModelList
+
+_OWNER_OF_BASES = "system"
+
+
+async def list_models(services: Services, caller: Caller) -> ModelList:
+    """Return the caller's tuned models, newest first, then the bases, then their aliases."""
+    tuned = [_tuned(record) for record in await services.store.models.all_of(caller.project_id)]
+    bases = [_base(info.name, info) for info in services.catalog.all()]
+    aliases = [
+        _base(alias, services.catalog.get(name))
+        for alias, name in services.catalog.aliases().items()
+    ]
+    return ModelList(data=[*tuned, *bases, *aliases])
+
+
+async def get(services: Services, caller: Caller, name: str) -> Model:
+    """Return a model that the caller may ask.
+
+    Raises:
+        ModelNotFound: There is none of that name.
+    """
+    record = await services.store.models.find(name, project_id=caller.project_id)
+    if record is not None:
+        return _tuned(record)
+    info = services.catalog.find(name)
+    if info is None:
+        raise ModelNotFound(name)
+    return _base(name, info)
+
+
+async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
+    """Delete a tuned model: its name answers no more, and engines let go of it.
+
+    Its files stay until no engine can read them again (`jobs.engines.EngineKeeper`).
+
+    Raises:
+        ModelNotFound: The caller has none of that name.
+        Forbidden: It is a base.
+    """
+    if services.catalog.find(name) is not None:
+        raise Forbidden(
+            f"'{name}' is a base model; only fine-tuned models can be deleted.",
+            param="model",
+            code="model_not_deletable",
+        )
+    record = await services.store.models.delete(
+        name, project_id=caller.project_id, now=int(time.time())
+    )
+    still_named = any(
+        other.adapter_id == record.adapter_id
+        for other in await services.store.models.live_on(record.base)
+    )
+    if not still_named:
+        await services.engines.unload(record.base, record.adapter_id)
+    return ModelDeleted(id=name)
+
+
+async def target(services: Services, caller: Caller, name: str) -> ChatTarget:
+    """Return who answers to `name`.
+
+    Raises:
+        NotFound: Nobody the caller may ask.
+    """
+    record = await services.store.models.find(name, project_id=caller.project_id)
+    base = services.catalog.find(name if record is None else record.base)
+    if base is None:
+        raise NotFound(
+            f"The model `{name}` does not exist or you do not have access to it.",
+            code="model_not_found",
+        )
+    if record is None:
+        return ChatTarget(base.name, base, None, caller.project_id)
+    directory = services.blobs.adapter_dir(record.adapter_id)
+    adapter = AdapterRef(record.adapter_id, directory)
+    return ChatTarget(record.name, base, adapter, caller.project_id)
+
+
+def _tuned(record: ModelRecord) -> Model:
+    return Model(id=record.name, created=record.created_at, owned_by=record.organization_id)
+
+
+def _base(name: str, info: BaseModelInfo) -> Model:
+    return Model(id=name, created=info.created, owned_by=_OWNER_OF_BASES)

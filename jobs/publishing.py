@@ -1,0 +1,192 @@
+"""From an adapter on the trainer's disk to a model that answers: kept, loaded, proven, then named."""
+
+import csv
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from jobs import events, files
+from jobs.claims import Claim
+from jobs.engines import AdapterRef
+from jobs.lifecycle import advance
+from jobs.store.jobs import NewEvent, Outcome
+from jobs.store.records import JobRecord, ModelRecord
+from schemas.bases import BaseModelInfo
+from schemas.fine_tuning import Checkpoint, CheckpointMetrics, Event
+from schemas.ids import TunedModelName, new_id, new_model_id
+from schemas.proof import Proof
+from schemas.training import CheckpointSaved, TrainingDone
+from serving.adapters import inspect_adapter
+from serving.engine import internal_base_name
+from serving.proof import measure_base, prove
+
+logger = logging.getLogger(__name__)
+
+ENGINE_PATIENCE: Final = 600.0
+"""Seconds: a large base takes minutes to load."""
+_CSV_COLUMNS: Final = (
+    ("step", "step"),
+    ("train_loss", "train_loss"),
+    ("train_accuracy", "train_mean_token_accuracy"),
+    ("valid_loss", "valid_loss"),
+    ("valid_mean_token_accuracy", "valid_mean_token_accuracy"),
+)
+
+
+async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
+    """Make an epoch's adapter a model that can be asked while the job goes on. Safe to repeat.
+
+    Raises:
+        JobFailure: The adapter is not fit to be served.
+        Fenced: The job is no longer ours.
+    """
+    if await claim.services.store.jobs.has_checkpoint(claim.job_id, step=saved.step):
+        return
+    base = claim.services.catalog.get(claim.record.base)
+    metrics = await _metrics_at(claim, saved.step)
+    adapter = await _keep_adapter(claim, base, saved.adapter_dir)
+    name = str(_new_name(claim.record).model_copy(update={"step": saved.step}))
+    checkpoint = _checkpoint(claim, saved.step, name, metrics)
+    model = _model(claim.record, name, adapter)
+    told = events.checkpoint_created(saved.step, name)
+    await claim.change(
+        lambda record: Outcome(record=record, events=[told], checkpoint=checkpoint, model=model)
+    )
+
+
+async def publish(
+    claim: Claim, base: BaseModelInfo, saved: CheckpointSaved, done: TrainingDone
+) -> None:
+    """Load the final adapter, prove that it acts as the trainer left it, and end the job.
+
+    Raises:
+        JobFailure: The proof failed: the model that would answer is not the one that was trained.
+        ModelServerUnavailable: The engine is not there.
+        Fenced: The job is no longer ours; nothing is published.
+    """
+    engines = claim.services.engines
+    adapter = await _keep_adapter(claim, base, saved.adapter_dir)
+    proof = Proof.model_validate_json((adapter.directory / "proof.json").read_bytes())
+    vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
+    base_name = internal_base_name(base)
+    baseline = await measure_base(vllm, proof, base=base_name)
+    await engines.ensure(base, adapter)
+    try:
+        report = await prove(vllm, proof, base=base_name, adapter=adapter.id, baseline=baseline)
+        logger.info("proven: job_id=%s %s", claim.job_id, report)
+        notes = [
+            events.noted(f"proof-{number}", warning, level="warn")
+            for number, warning in enumerate(report.warnings)
+        ]
+        await _succeed(claim, saved, done, adapter, notes)
+    except BaseException:
+        await engines.unload(base.name, adapter.id)
+        raise
+
+
+async def _succeed(
+    claim: Claim,
+    saved: CheckpointSaved,
+    done: TrainingDone,
+    adapter: AdapterRef,
+    notes: list[NewEvent],
+) -> None:
+    name = str(_new_name(claim.record))
+    checkpoint = _checkpoint(claim, saved.step, name, await _metrics_at(claim, saved.step))
+    model = _model(claim.record, name, adapter)
+    table = result_csv(await claim.services.store.jobs.metrics(claim.job_id))
+    result = await files.create_result(
+        claim.services,
+        project_id=claim.record.project_id,
+        content=table,
+        filename="step_metrics.csv",
+    )
+    told = [
+        *notes,
+        events.checkpoint_created(saved.step, name),
+        events.model_created(name),
+        events.succeeded(),
+    ]
+
+    def change(record: JobRecord) -> Outcome:
+        job = advance(record.job, "succeeded", now=int(time.time())).model_copy(
+            update={
+                "fine_tuned_model": name,
+                "trained_tokens": done.trained_tokens,
+                "result_files": [result.id],
+            }
+        )
+        ended = record.model_copy(update={"job": job, "owner": None, "lease_until": 0.0})
+        return Outcome(record=ended, events=told, checkpoint=checkpoint, model=model)
+
+    try:
+        await claim.change(change)
+    except BaseException:
+        await claim.services.store.files.delete(result.id, project_id=claim.record.project_id)
+        await claim.services.blobs.delete_file(result.id)
+        raise
+
+
+def result_csv(metrics: list[Event]) -> bytes:
+    """Return the result file: a row a step, empty cells where nothing was measured."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column for column, _ in _CSV_COLUMNS])
+    for event in metrics:
+        writer.writerow([event.data.get(name, "") for _, name in _CSV_COLUMNS])
+    return out.getvalue().encode()
+
+
+async def _keep_adapter(claim: Claim, base: BaseModelInfo, source: Path) -> AdapterRef:
+    """Copy an adapter to where engines read it.
+
+    What fails after this stays on disk, unnamed, until the next start: an engine that has once loaded an
+    adapter may read its files again, and dies if they are gone.
+    """
+    # Before anything is copied: vLLM says 200 to most adapters that do not fit.
+    inspect_adapter(source, base.directory, max_rank=claim.services.settings.max_lora_rank)
+    adapter_id = new_id("adapter-")
+    await claim.services.blobs.keep_adapter(source, adapter_id)
+    return AdapterRef(adapter_id, claim.services.blobs.adapter_dir(adapter_id))
+
+
+async def _metrics_at(claim: Claim, step: int) -> dict[str, float]:
+    for event in reversed(await claim.services.store.jobs.metrics(claim.job_id)):
+        if event.data.get("step") == step:
+            known = {key: event.data.get(key) for key in CheckpointMetrics.model_fields}
+            return {key: float(value) for key, value in known.items() if value is not None}
+    return {"step": float(step)}
+
+
+def _new_name(record: JobRecord) -> TunedModelName:
+    return TunedModelName(
+        base=record.base,
+        organization=record.job.organization_id,
+        suffix=record.plan.suffix,
+        id=new_model_id(),
+    )
+
+
+def _model(record: JobRecord, name: str, adapter: AdapterRef) -> ModelRecord:
+    return ModelRecord(
+        name=name,
+        project_id=record.project_id,
+        organization_id=record.job.organization_id,
+        base=record.base,
+        adapter_id=adapter.id,
+        job_id=record.job.id,
+        created_at=int(time.time()),
+    )
+
+
+def _checkpoint(claim: Claim, step: int, name: str, metrics: dict[str, float]) -> Checkpoint:
+    return Checkpoint(
+        id=new_id("ftckpt_"),
+        created_at=int(time.time()),
+        fine_tuned_model_checkpoint=name,
+        fine_tuning_job_id=claim.job_id,
+        step_number=step,
+        metrics=metrics,
+    )

@@ -1,0 +1,1 @@
+"""Records in SQL. The only package that knows our tables, and SQLAlchemy."""

@@ -1,0 +1,364 @@
+"""Records of jobs, their events and checkpoints. Every write of a worker's carries its fence."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jobs.store.database import Database
+from jobs.store.paging import page
+from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
+from jobs.store.tables import checkpoints, job_events, jobs, models
+from schemas.base import CursorPage, Page, Schema
+from schemas.errors import JobNotFound
+from schemas.fine_tuning import Checkpoint, Event, Job
+
+
+class NewEvent(Schema):
+    """An event, and what keeps it from being told twice."""
+
+    dedupe_key: str
+    event: Event
+
+
+class Outcome(Schema):
+    """What is written together with a change of a job: all of it or none."""
+
+    record: JobRecord
+    events: Sequence[NewEvent] = ()
+    checkpoint: Checkpoint | None = None
+    model: ModelRecord | None = None
+
+
+Change = Callable[[JobRecord], Outcome]
+
+
+class JobRecords:
+    """Jobs and everything that hangs on one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, record: JobRecord, events: Sequence[NewEvent]) -> None:
+        """Record a new job and its first events, in one transaction."""
+        async with self._database.write() as connection:
+            await connection.execute(insert(jobs).values(**_columns(record)))
+            await _add_events(connection, record.job.id, events)
+
+    async def get(self, job_id: str, *, project_id: str | None = None) -> JobRecord:
+        """Return a job; with `project_id` only where it is the project's.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+        async with self._database.read() as connection:
+            row = (await connection.execute(_one(job_id, project_id))).one_or_none()
+        if row is None:
+            raise JobNotFound(job_id)
+        return _record(row)
+
+    async def change(
+        self,
+        job_id: str,
+        change: Change,
+        *,
+        attempt: int | None = None,
+        project_id: str | None = None,
+    ) -> JobRecord:
+        """Read a job, let `change` decide, and write all of its outcome, atomically.
+
+        Args:
+            job_id: Which.
+            change: Pure; may be called again. Whatever it raises leaves everything as it was.
+            attempt: The caller's fence; None for what users do.
+            project_id: Whose it must be.
+
+        Raises:
+            JobNotFound: There is none.
+            Fenced: The job is not, or no longer, the caller's.
+        """
+        async with self._database.write() as connection:
+            query = _one(job_id, project_id).with_for_update()
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                raise JobNotFound(job_id)
+            record = _record(row)
+            if attempt is not None and (record.attempt != attempt or record.owner is None):
+                raise Fenced(job_id)
+            outcome = change(record)
+            await connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(**_columns(outcome.record))
+            )
+            await _add_events(connection, job_id, outcome.events)
+            if outcome.checkpoint is not None:
+                await _add_checkpoint(connection, job_id, outcome.checkpoint)
+            if outcome.model is not None:
+                await connection.execute(insert(models).values(**outcome.model.model_dump()))
+        return outcome.record
+
+    async def claimable(self, *, validating: bool, now: float, limit: int = 50) -> list[JobRecord]:
+        """Return jobs that wait for a worker, oldest first: new ones, and those whose worker fell silent."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(jobs).where(_claimable(validating, now)).order_by(jobs.c.seq).limit(limit)
+            )
+            return [_record(row) for row in rows]
+
+    async def held(self) -> list[JobRecord]:
+        """Return the jobs that some worker holds."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(jobs).where(jobs.c.owner.is_not(None)))
+            return [_record(row) for row in rows]
+
+    async def claim(
+        self, job_id: str, change: Change, *, owner: str, validating: bool, now: float, lease: float
+    ) -> JobRecord | None:
+        """Take a job for `owner` and apply `change`, or return None where it is not to be had.
+
+        Args:
+            job_id: Which.
+            change: Applied to the claimed record, in the same transaction.
+            owner: The worker.
+            validating: Whether to take it for validation, else for training.
+            now: Unix seconds.
+            lease: For how many seconds nobody else may take it.
+        """
+        async with self._database.write() as connection:
+            query = select(jobs).where(jobs.c.id == job_id, _claimable(validating, now))
+            row = (await connection.execute(query.with_for_update())).one_or_none()
+            if row is None:
+                return None
+            record = _record(row)
+            taken = record.model_copy(
+                update={"attempt": record.attempt + 1, "owner": owner, "lease_until": now + lease}
+            )
+            outcome = change(taken)
+            await connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(**_columns(outcome.record))
+            )
+            await _add_events(connection, job_id, outcome.events)
+        return outcome.record
+
+    async def renew(self, job_id: str, *, attempt: int, lease_until: float) -> bool:
+        """Hold on to a job; False where it is the caller's no longer, or over."""
+        async with self._database.write() as connection:
+            mine = and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.owner.is_not(None))
+            done = await connection.execute(
+                update(jobs).where(mine).values(lease_until=lease_until)
+            )
+        return done.rowcount == 1
+
+    async def is_mine(self, job_id: str, *, attempt: int) -> bool:
+        """Whether the claim `attempt` still holds; a cheap look, no write."""
+        async with self._database.read() as connection:
+            mine = and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.owner.is_not(None))
+            return await connection.scalar(select(jobs.c.seq).where(mine)) is not None
+
+    async def expire_lease(self, job_id: str, *, attempt: int) -> None:
+        """Let others take a job whose worker is known to be dead."""
+        async with self._database.write() as connection:
+            mine = and_(jobs.c.id == job_id, jobs.c.attempt == attempt)
+            await connection.execute(update(jobs).where(mine).values(lease_until=0.0))
+
+    async def page(
+        self, *, project_id: str, limit: int, after: str | None, metadata: dict[str, str] | None
+    ) -> Page[Job]:
+        """Return one page of the project's jobs, newest first.
+
+        Args:
+            project_id: Whose.
+            limit: At least 1.
+            after: A job's id.
+            metadata: Pairs that a job must have, all of them; empty: only jobs without metadata.
+
+        Raises:
+            InvalidRequest: `after` is no job of the project's.
+        """
+        query = select(jobs)
+        async with self._database.read() as connection:
+            if metadata is not None:
+                query = query.where(_has_metadata(connection, metadata))
+            rows, has_more = await page(
+                connection,
+                query,
+                table=jobs,
+                owned=jobs.c.project_id == project_id,
+                limit=limit,
+                after=after,
+            )
+        return Page(data=[_record(row).job for row in rows], has_more=has_more)
+
+    async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[Event]:
+        """Return one page of a job's events, newest first.
+
+        Raises:
+            InvalidRequest: `after` is no event of the job's.
+        """
+        async with self._database.read() as connection:
+            rows, has_more = await page(
+                connection,
+                select(job_events),
+                table=job_events,
+                owned=job_events.c.job_id == job_id,
+                limit=limit,
+                after=after,
+            )
+        data = [Event.model_validate_json(row.event) for row in rows]
+        return Page(data=data, has_more=has_more)
+
+    async def metrics(self, job_id: str) -> list[Event]:
+        """Return all of a job's metrics events, in the order of their steps."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(job_events.c.event)
+                .where(job_events.c.job_id == job_id, job_events.c.dedupe_key.like("step-%"))
+                .order_by(job_events.c.seq)
+            )
+            events = [Event.model_validate_json(row.event) for row in rows]
+        return sorted(events, key=lambda event: int(event.data["step"]))
+
+    async def checkpoints(
+        self, job_id: str, *, limit: int, after: str | None
+    ) -> CursorPage[Checkpoint]:
+        """Return one page of a job's checkpoints, newest first.
+
+        Raises:
+            InvalidRequest: `after` is no checkpoint of the job's.
+        """
+        async with self._database.read() as connection:
+            rows, has_more = await page(
+                connection,
+                select(checkpoints),
+                table=checkpoints,
+                owned=checkpoints.c.job_id == job_id,
+                limit=limit,
+                after=after,
+            )
+        data = [Checkpoint.model_validate_json(row.checkpoint) for row in rows]
+        return CursorPage(
+            data=data,
+            has_more=has_more,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+        )
+
+    async def has_checkpoint(self, job_id: str, *, step: int) -> bool:
+        """Whether a checkpoint of that step is recorded."""
+        async with self._database.read() as connection:
+            query = select(checkpoints.c.seq).where(
+                checkpoints.c.job_id == job_id, checkpoints.c.step == step
+            )
+            return await connection.scalar(query) is not None
+
+    async def count_by_status(self) -> dict[str, int]:
+        """Return how many jobs there are in each status."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(jobs.c.status, func.count()).group_by(jobs.c.status)
+            )
+            return {row[0]: row[1] for row in rows}
+
+
+def _one(job_id: str, project_id: str | None) -> Select[tuple[object, ...]]:
+    query = select(jobs).where(jobs.c.id == job_id)
+    return query if project_id is None else query.where(jobs.c.project_id == project_id)
+
+
+def _claimable(validating: bool, now: float) -> ColumnElement[bool]:
+    free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
+    statuses = ("validating_files",) if validating else ("queued", "running")
+    return and_(jobs.c.status.in_(statuses), free, jobs.c.next_run_at <= now)
+
+
+def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
+    if connection.dialect.name == "postgresql":
+        metadata = cast(jobs.c.job, JSONB)["metadata"]
+        return metadata.contains(wanted) if wanted else metadata == cast("null", JSONB)
+    if not wanted:
+        return func.json_type(jobs.c.job, "$.metadata") == "null"
+    # Not by path: a key may hold a quotation mark, which SQLite's paths cannot.
+    pairs = func.json_each(jobs.c.job, "$.metadata").table_valued("key", "value")
+    return and_(
+        *(
+            exists().select_from(pairs).where(pairs.c.key == key, pairs.c.value == text)
+            for key, text in wanted.items()
+        )
+    )
+
+
+async def _add_events(connection: AsyncConnection, job_id: str, events: Sequence[NewEvent]) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for new in events:
+        # What was told before a crash is not told again after it.
+        await connection.execute(
+            dialect.insert(job_events)
+            .values(
+                id=new.event.id,
+                job_id=job_id,
+                dedupe_key=new.dedupe_key,
+                created_at=new.event.created_at,
+                event=new.event.model_dump_json(),
+            )
+            .on_conflict_do_nothing(index_elements=["job_id", "dedupe_key"])
+        )
+
+
+async def _add_checkpoint(connection: AsyncConnection, job_id: str, checkpoint: Checkpoint) -> None:
+    await connection.execute(
+        delete(checkpoints).where(
+            checkpoints.c.job_id == job_id, checkpoints.c.step == checkpoint.step_number
+        )
+    )
+    await connection.execute(
+        insert(checkpoints).values(
+            id=checkpoint.id,
+            job_id=job_id,
+            step=checkpoint.step_number,
+            checkpoint=checkpoint.model_dump_json(),
+        )
+    )
+
+
+def _columns(record: JobRecord) -> dict[str, object]:
+    return {
+        "id": record.job.id,
+        "project_id": record.project_id,
+        "status": record.job.status,
+        "base": record.base,
+        "job": record.job.model_dump_json(),
+        "plan": record.plan.model_dump_json(),
+        "attempt": record.attempt,
+        "owner": record.owner,
+        "lease_until": record.lease_until,
+        "next_run_at": record.next_run_at,
+        "infra_failures": record.infra_failures,
+    }
+
+
+def _record(row: Row[tuple[object, ...]]) -> JobRecord:
+    return JobRecord(
+        job=Job.model_validate_json(row.job),
+        project_id=row.project_id,
+        base=row.base,
+        plan=Plan.model_validate_json(row.plan),
+        attempt=row.attempt,
+        owner=row.owner,
+        lease_until=row.lease_until,
+        next_run_at=row.next_run_at,
+        infra_failures=row.infra_failures,
+    )

@@ -1,0 +1,53 @@
+"""Bringing a database to the tables of this version."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, event, make_url, text
+
+from jobs.store.database import driver_url, refuse_old_sqlite
+
+_SCRIPTS: Final = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK: Final = 7_268_501
+"""Any number: two servers that start at once migrate one after the other."""
+
+
+def migrate(url: str) -> None:
+    """Upgrade the database at `url` to the newest tables; safe to repeat.
+
+    Blocking: call it before an event loop runs, or in a thread.
+
+    Raises:
+        DatabaseUnusable: It is of another kind, or this SQLite has the WAL-reset bug.
+    """
+    target = make_url(driver_url(url))
+    if target.get_backend_name() == "sqlite":
+        refuse_old_sqlite()
+        if target.database:
+            Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(target.set(drivername="sqlite"))
+        event.listen(engine, "connect", lambda connection, _: _no_implicit_begin(connection))
+        event.listen(engine, "begin", _begin_immediate)
+    else:
+        engine = create_engine(target)
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    try:
+        with engine.begin() as connection:
+            if target.get_backend_name() != "sqlite":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _no_implicit_begin(connection: object) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # the driver's own class
+    connection.execute("PRAGMA busy_timeout=10000")  # type: ignore[attr-defined]
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,48 @@
+"""One page of a table, newest or oldest first, in constant time wherever it begins."""
+
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.errors import InvalidRequest
+
+Order = Literal["asc", "desc"]
+
+
+async def page(
+    connection: AsyncConnection,
+    query: Select[tuple[object, ...]],
+    *,
+    table: Table,
+    owned: ColumnElement[bool],
+    limit: int,
+    after: str | None,
+    order: Order = "desc",
+) -> tuple[list[Row[tuple[object, ...]]], bool]:
+    """Return up to `limit` rows of `query` and whether there are more.
+
+    Args:
+        connection: An open transaction.
+        query: Selects from `table`.
+        table: Has `seq` and `id`.
+        owned: What the caller may see; `after` must be among it.
+        limit: At least 1.
+        after: The id of the row before the page; None: from the start.
+        order: By creation.
+
+    Raises:
+        InvalidRequest: `after` is no id of the caller's.
+    """
+    seq = table.c.seq
+    query = query.where(owned)
+    if after is not None:
+        found = await connection.scalar(select(seq).where(owned, table.c.id == after))
+        if found is None:
+            raise InvalidRequest(
+                f"There is no object with id '{after}' to go on after.", param="after"
+            )
+        query = query.where(seq > found if order == "asc" else seq < found)
+    query = query.order_by(seq.asc() if order == "asc" else seq.desc()).limit(limit + 1)
+    rows = list((await connection.execute(query)).all())
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,90 @@
+"""What the store gives back, where the wire's shapes are not enough."""
+
+from typing import Literal
+
+from schemas.base import Schema
+from schemas.fine_tuning import Job
+
+
+class Plan(Schema):
+    """What a job was told at its creation and the wire does not show."""
+
+    suffix: str = ""
+    init_adapter_id: str | None = None
+    """The adapter it goes on from."""
+    n_examples: int = 0
+    """Counted by validation."""
+    n_tokens: int = 0
+    """Of all examples, cut to the context."""
+
+
+class JobRecord(Schema):
+    """A job, whose it is, and who works on it."""
+
+    job: Job
+    project_id: str
+    base: str
+    plan: Plan
+    attempt: int = 0
+    """The fence. A worker may write only while this is the number of its own claim."""
+    owner: str | None = None
+    lease_until: float = 0.0
+    next_run_at: float = 0.0
+    infra_failures: int = 0
+
+
+class FileRecord(Schema):
+    """What `files` holds beside the wire's fields."""
+
+    project_id: str
+    sha256: str
+
+
+class ModelRecord(Schema):
+    """A tuned model, or a checkpoint that can be asked."""
+
+    name: str
+    project_id: str
+    organization_id: str
+    base: str
+    adapter_id: str
+    job_id: str
+    created_at: int
+
+
+class KeyRecord(Schema):
+    """An API key, without the key."""
+
+    id: str
+    project_id: str
+    organization_id: str
+    name: str
+    hint: str
+    created_at: int
+    revoked_at: int | None = None
+
+
+EngineState = Literal["stopped", "starting", "ready", "failed"]
+
+
+class EngineRecord(Schema):
+    """What is wanted of an engine, and how it is."""
+
+    base: str
+    wanted_at: float
+    """Unix seconds; 0: nobody asked yet."""
+    state: EngineState
+    message: str = ""
+
+
+class WorkerRecord(Schema):
+    """A worker that was alive at `seen_at`."""
+
+    id: str
+    host: str
+    pid: int
+    seen_at: float
+
+
+class Fenced(Exception):
+    """The job is no longer the caller's: somebody else claimed it, or it is over."""

@@ -1,0 +1,49 @@
+"""The store as the rest of the house sees it: one open database, cut by what is recorded."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from jobs.store.database import Database, open_database
+from jobs.store.files import FileRecords
+from jobs.store.jobs import JobRecords
+from jobs.store.keys import KeyRecords
+from jobs.store.machines import MachineRecords
+from jobs.store.models import ModelRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """All records."""
+
+    database: Database
+    files: FileRecords
+    jobs: JobRecords
+    models: ModelRecords
+    keys: KeyRecords
+    machines: MachineRecords
+
+    async def ping(self) -> None:
+        """Raise whatever keeps the database from answering."""
+        async with self.database.read() as connection:
+            await connection.execute(text("SELECT 1 FROM projects WHERE 1 = 0"))
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncGenerator[Store]:
+    """Open the records at `url`; its tables are there already (`jobs.store.migrate`).
+
+    Raises:
+        DatabaseUnusable: See `jobs.store.database.open_database`.
+    """
+    async with open_database(url) as database:
+        yield Store(
+            database=database,
+            files=FileRecords(database),
+            jobs=JobRecords(database),
+            models=ModelRecords(database),
+            keys=KeyRecords(database),
+            machines=MachineRecords(database),
+        )

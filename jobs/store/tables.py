@@ -1,0 +1,139 @@
+"""The tables, for SQLite and Postgres alike.
+
+`seq` is the order of creation and the cursor of every list: ids are random, clocks stand still within a second.
+Times are Unix seconds. What is only shown, never searched, is JSON text.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# SQLite counts rowids only in a column of type INTEGER.
+_Seq = BigInteger().with_variant(Integer, "sqlite")
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project_id", String(64), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, hex
+    Column("hint", String(32), nullable=False),  # its masked form, for people
+    Column("name", String(256), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Index("files_by_project", "project_id", "seq"),
+    Index("files_by_purpose", "project_id", "purpose", "seq"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("base", Text, nullable=False),  # the base model's name, whatever `model` asked for
+    Column("job", Text, nullable=False),  # schemas.fine_tuning.Job
+    Column("plan", Text, nullable=False),  # jobs.store.records.Plan
+    Column("attempt", Integer, nullable=False, default=0),  # the fence: every claim adds one
+    Column("owner", String(128)),  # the worker that holds it
+    Column("lease_until", Float, nullable=False, default=0.0),
+    Column("next_run_at", Float, nullable=False, default=0.0),
+    Column("infra_failures", Integer, nullable=False, default=0),
+    Index("jobs_by_project", "project_id", "seq"),
+    Index("jobs_by_status", "status", "seq"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("job_id", String(64), nullable=False),
+    Column("dedupe_key", String(128), nullable=False),  # what happens once is told once
+    Column("created_at", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),  # schemas.fine_tuning.Event
+    UniqueConstraint("job_id", "dedupe_key"),
+    Index("job_events_by_job", "job_id", "seq"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("job_id", String(64), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("checkpoint", Text, nullable=False),  # schemas.fine_tuning.Checkpoint
+    UniqueConstraint("job_id", "step"),
+    Index("checkpoints_by_job", "job_id", "seq"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("name", String(512), nullable=False, unique=True),  # never given to other weights
+    Column("project_id", String(64), nullable=False),
+    Column("organization_id", String(64), nullable=False),
+    Column("base", Text, nullable=False),
+    Column("adapter_id", String(64), nullable=False),  # its directory in the blob store
+    Column("job_id", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Index("models_by_project", "project_id", "seq"),
+    Index("models_by_base", "base", "seq"),
+)
+
+engines = Table(
+    "engines",
+    metadata,
+    Column("base", String(512), primary_key=True),
+    Column("wanted_at", Float, nullable=False, default=0.0),  # when somebody last asked for it
+    Column("state", String(16), nullable=False),  # stopped, starting, ready, failed
+    Column("message", Text, nullable=False, default=""),
+    Column("changed_at", Float, nullable=False, default=0.0),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("host", String(256), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)

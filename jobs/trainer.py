@@ -1,0 +1,136 @@
+"""Training as a child process: torch's memory, crashes and signals stay in it."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from schemas.training import (
+    TrainingDone,
+    TrainingEvent,
+    TrainingFailed,
+    TrainingSpec,
+    training_event,
+)
+
+logger = logging.getLogger(__name__)
+
+PREEMPTED: Final = 75
+"""The exit status of a trainer that saved a resume point because it was asked to stop."""
+_MAX_LINE: Final = 2**20
+_GRACE: Final = 20.0
+"""Seconds a trainer has to save a resume point."""
+_PASSED_ON: Final = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "HF_HOME",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+)
+
+
+class TrainerDied(Exception):  # noqa: N818 - what happened
+    """The trainer ended without saying how: killed, or out of the machine's memory."""
+
+
+class Trainer:
+    """A running trainer."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def events(self) -> AsyncIterator[TrainingEvent]:
+        """Yield what the trainer reports; the last is done or failed.
+
+        Raises:
+            TrainerDied: It ended without such a word.
+        """
+        assert self._process.stdout is not None
+        is_over = False
+        async for line in self._process.stdout:
+            try:
+                event = training_event.validate_json(line)
+            except ValidationError as exc:
+                raise TrainerDied(f"The trainer wrote what is no event: {line[:200]!r}") from exc
+            is_over = isinstance(event, TrainingDone | TrainingFailed)
+            yield event
+        status = await self._process.wait()
+        if not is_over:
+            raise TrainerDied(_how_it_ended(status))
+
+    async def stop(self, *, grace: float) -> None:
+        """Ask it to save and go; after `grace` seconds make it go."""
+        if self._process.returncode is not None:
+            return
+        if grace > 0:
+            self._signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(grace):
+                    await self._process.wait()
+            except TimeoutError:
+                logger.warning("trainer did not stop in time: pid=%s", self.pid)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The whole group: a trainer may have children of its own.
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+@asynccontextmanager
+async def start_trainer(
+    spec: TrainingSpec, *, log_path: Path, module: str = "jobs.training"
+) -> AsyncGenerator[Trainer]:
+    """Start a trainer; at the end it is gone, whatever happened.
+
+    Args:
+        spec: Handed over on standard input: an argument list is seen by every user of the machine.
+        log_path: Takes its standard error.
+        module: What to run; tests pass a stand-in.
+    """
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    with log_path.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            limit=_MAX_LINE,
+            start_new_session=True,
+        )
+    trainer = Trainer(process)
+    try:
+        assert process.stdin is not None
+        process.stdin.write(spec.model_dump_json().encode() + b"\n")
+        yield trainer
+    finally:
+        await trainer.stop(grace=0)
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"The training process was ended by signal {-status} ({signal.strsignal(-status)})."
+    return f"The training process ended with status {status} without a result."

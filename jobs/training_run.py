@@ -1,0 +1,210 @@
+"""The training of one claimed job: from `auto` to numbers, through the trainer, to a published model."""
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from jobs import events
+from jobs.claims import Claim
+from jobs.hyperparameters import Resolved, resolve
+from jobs.publishing import publish, publish_checkpoint
+from jobs.store.jobs import NewEvent, Outcome
+from jobs.store.records import JobRecord
+from jobs.trainer import Trainer, start_trainer
+from schemas.bases import BaseModelInfo
+from schemas.errors import FileNotFound, JobFailure
+from schemas.fine_tuning import Hyperparameters, Method, Supervised
+from schemas.training import (
+    CheckpointSaved,
+    StepDone,
+    TrainingDone,
+    TrainingFailed,
+    TrainingSpec,
+    TrainingStarted,
+)
+
+PUBLIC_CHECKPOINTS: Final = 3
+"""OpenAI keeps the last three epochs."""
+_FLUSH_EVERY: Final = 1.0
+_STOP_GRACE: Final = 20.0
+
+
+async def train(claim: Claim) -> None:
+    """Train a claimed job and publish its model.
+
+    Raises:
+        JobFailure: It cannot be trained, or what was trained does not act.
+        TrainerDied: The trainer was killed; another attempt goes on from its last resume point.
+        ModelServerUnavailable: The engine did not come up to prove the model.
+        Fenced: The job is no longer ours.
+    """
+    services, record = claim.services, claim.record
+    base = services.catalog.get(record.base)
+    await services.engines.want(base)
+    resolved = resolve(
+        record.job.hyperparameters,
+        n_examples=record.plan.n_examples,
+        hidden_size=base.hidden_size,
+        model_type=base.model_type,
+    )
+    await claim.change(lambda record: _with_numbers(record, resolved))
+    work_dir = services.blobs.work_dir(claim.job_id)
+    spec = await _spec(claim, base, resolved, work_dir)
+    async with start_trainer(spec, log_path=work_dir / "trainer.log") as trainer:
+        try:
+            checkpoint, done = await _follow(claim, trainer, n_epochs=spec.n_epochs)
+        except asyncio.CancelledError:
+            # Told to stop: save and go on elsewhere. Cancelled: the device at once.
+            await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
+            raise
+    await publish(claim, base, checkpoint, done)
+    await services.blobs.delete_work_dir(claim.job_id)
+
+
+async def _follow(
+    claim: Claim, trainer: Trainer, *, n_epochs: int
+) -> tuple[CheckpointSaved, TrainingDone]:
+    """Write down what the trainer reports; return its final adapter and totals."""
+    log = _StepLog(claim)
+    last: CheckpointSaved | None = None
+    async for event in trainer.events():
+        match event:
+            case TrainingStarted():
+                await claim.log(_note_start(claim, event))
+            case StepDone():
+                await log.add(event)
+            case CheckpointSaved():
+                await log.flush()
+                last = event
+                if n_epochs - PUBLIC_CHECKPOINTS < event.epoch < n_epochs:
+                    await publish_checkpoint(claim, event)
+            case TrainingDone():
+                await log.flush()
+                assert last is not None, "a trainer saves its final adapter before it is done"
+                return last, event
+            case TrainingFailed():
+                await log.flush()
+                raise JobFailure(event.message, code=event.code)
+    raise AssertionError("Trainer.events() ends with done or failed, or raises")
+
+
+class _StepLog:
+    """Collects steps and writes them at most once a second, with an estimate of the end."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._pending: list[NewEvent] = []
+        self._flushed = 0.0
+        self._seconds_a_step = 0.0
+        self._finish: int | None = None
+
+    async def add(self, step: StepDone) -> None:
+        self._pending.append(events.step_done(step))
+        smooth = 0.9 if self._seconds_a_step else 0.0
+        self._seconds_a_step = smooth * self._seconds_a_step + (1 - smooth) * step.seconds
+        left = (step.total_steps - step.step) * self._seconds_a_step
+        self._finish = int(time.time() + left) + 1
+        if time.monotonic() - self._flushed >= _FLUSH_EVERY:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if not self._pending:
+            return
+        pending, finish = tuple(self._pending), self._finish
+        self._pending.clear()
+
+        def change(record: JobRecord) -> Outcome:
+            job = record.job.model_copy(update={"estimated_finish": finish})
+            return Outcome(record=record.model_copy(update={"job": job}), events=pending)
+
+        await self._claim.change(change)
+        self._flushed = time.monotonic()
+
+
+def _with_numbers(record: JobRecord, resolved: Resolved) -> Outcome:
+    numbers = Hyperparameters(
+        n_epochs=resolved.n_epochs,
+        batch_size=resolved.batch_size,
+        learning_rate_multiplier=resolved.learning_rate_multiplier,
+    )
+    method = Method(supervised=Supervised(hyperparameters=numbers))
+    job = record.job.model_copy(update={"hyperparameters": numbers, "method": method})
+    told = events.noted(
+        "hyperparameters",
+        f"Training for {resolved.n_epochs} epoch(s), {resolved.batch_size} example(s) a step, "
+        f"learning rate {resolved.learning_rate:.2g}: {' '.join(resolved.reasons)}",
+        **numbers.model_dump(),
+    )
+    return Outcome(record=record.model_copy(update={"job": job}), events=[told])
+
+
+def _note_start(claim: Claim, event: TrainingStarted) -> NewEvent:
+    if event.resumed_at_step:
+        message = f"Going on after step {event.resumed_at_step}/{event.total_steps}"
+    else:
+        message = f"Training {event.n_trainable_parameters:,} parameters on {event.device}"
+    return events.noted(f"trainer-{claim.record.attempt}", message)
+
+
+async def _spec(
+    claim: Claim, base: BaseModelInfo, resolved: Resolved, work_dir: Path
+) -> TrainingSpec:
+    record, services = claim.record, claim.services
+    validation_file = record.job.validation_file
+    return TrainingSpec(
+        base_dir=base.directory,
+        base_name=base.name,
+        base_digest=base.digest,
+        training_path=await _readable(claim, record.job.training_file, param="training_file"),
+        validation_path=(
+            None
+            if validation_file is None
+            else await _readable(claim, validation_file, param="validation_file")
+        ),
+        init_adapter_dir=await _initial_adapter(claim, work_dir),
+        work_dir=work_dir,
+        n_epochs=resolved.n_epochs,
+        batch_size=resolved.batch_size,
+        learning_rate=resolved.learning_rate,
+        seed=record.job.seed,
+        context_length=base.context_length,
+        n_threads=services.settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1),
+    )
+
+
+async def _readable(claim: Claim, file_id: str, *, param: str) -> Path:
+    try:
+        await claim.services.store.files.get(file_id, project_id=claim.record.project_id)
+    except FileNotFound as exc:
+        raise JobFailure(
+            f"The file {file_id} was deleted before the job had read it.",
+            code=f"invalid_{param}",
+            param=param,
+        ) from exc
+    return claim.services.blobs.file_path(file_id)
+
+
+async def _initial_adapter(claim: Claim, work_dir: Path) -> Path | None:
+    """Copy the adapter to go on from: its model may be deleted while we train."""
+    adapter_id = claim.record.plan.init_adapter_id
+    if adapter_id is None:
+        return None
+    copy = work_dir / "initial"
+    if copy.is_dir():
+        return copy
+    source = claim.services.blobs.adapter_dir(adapter_id)
+    unfinished = work_dir / "initial.part"
+    await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+    try:
+        await asyncio.to_thread(shutil.copytree, source, unfinished)
+    except FileNotFoundError as exc:
+        raise JobFailure(
+            f"The model '{claim.record.job.model}' was deleted before it could be trained further.",
+            code="model_not_available",
+            param="model",
+        ) from exc
+    unfinished.rename(copy)
+    return copy

@@ -1,0 +1,87 @@
+"""Looking at a job's files before anything is trained: the way from `validating_files` to `queued`."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs import events
+from jobs.claims import Claim
+from jobs.dataset import DatasetReport, check_file
+from jobs.lifecycle import advance
+from jobs.rendering import Renderer
+from jobs.store.jobs import NewEvent, Outcome
+from jobs.store.records import JobRecord
+from schemas.bases import BaseModelInfo
+from schemas.errors import FileNotFound, JobFailure
+
+
+async def validate(claim: Claim) -> None:
+    """Check a claimed job's files, with the tokenizer and template that will train and serve.
+
+    Raises:
+        JobFailure: A file cannot be trained on; it names the example and the line.
+        Fenced: The job is no longer ours.
+    """
+    job = claim.record.job
+    base = claim.services.catalog.get(claim.record.base)
+    renderer = await asyncio.to_thread(Renderer.load, base.directory)
+    training = await _check(claim, base, renderer, role="training")
+    warnings = list(training.warnings)
+    if job.validation_file is not None:
+        validation = await _check(claim, base, renderer, role="validation")
+        warnings += validation.warnings
+    # The engine starts beside the training, so that it is up when the adapter is.
+    await claim.services.engines.want(base)
+    await claim.change(lambda record: _queued(record, training, warnings))
+
+
+async def _check(
+    claim: Claim, base: BaseModelInfo, renderer: Renderer, *, role: str
+) -> DatasetReport:
+    job = claim.record.job
+    file_id = job.training_file if role == "training" else job.validation_file
+    assert file_id is not None
+    path = await _path(claim, file_id, param=f"{role}_file")
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(
+            check_file,
+            path,
+            role=role,
+            file_id=file_id,
+            renderer=renderer,
+            context_length=base.context_length,
+            should_stop=stop.is_set,
+        )
+    finally:
+        # A thread cannot be cancelled; it looks at this between lines.
+        stop.set()
+
+
+async def _path(claim: Claim, file_id: str, *, param: str) -> Path:
+    try:
+        await claim.services.store.files.get(file_id, project_id=claim.record.project_id)
+    except FileNotFound as exc:
+        raise JobFailure(
+            f"The file {file_id} was deleted before the job could read it.",
+            code=f"invalid_{param}",
+            param=param,
+        ) from exc
+    return claim.services.blobs.file_path(file_id)
+
+
+def _queued(record: JobRecord, report: DatasetReport, warnings: Sequence[str]) -> Outcome:
+    job = advance(record.job, "queued", now=int(time.time()))
+    plan = record.plan.model_copy(
+        update={"n_examples": report.n_examples, "n_tokens": report.tokens}
+    )
+    released = record.model_copy(
+        update={"job": job, "plan": plan, "owner": None, "lease_until": 0.0}
+    )
+    told: list[NewEvent] = [
+        events.noted(f"warning-{number}", warning, level="warn")
+        for number, warning in enumerate(warnings)
+    ]
+    return Outcome(record=released, events=[*told, events.validated()])

@@ -1,0 +1,261 @@
+"""The worker: finds jobs that wait, claims them, sees them through, and says how they ended."""
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from arq import Worker as ArqWorker
+from arq import func
+from redis.exceptions import RedisError
+
+from jobs import events, files
+from jobs.claims import LEASE, Claim, held
+from jobs.lifecycle import advance
+from jobs.queue import KICK, from_bytes, redis_settings, to_bytes
+from jobs.services import Services
+from jobs.store.jobs import Outcome
+from jobs.store.records import Fenced, JobRecord, WorkerRecord
+from jobs.trainer import TrainerDied
+from jobs.training_run import train
+from jobs.validation import validate
+from schemas.errors import ApiError, JobFailure
+from schemas.fine_tuning import JobError
+from schemas.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+MAX_INFRA_FAILURES: Final = 5
+"""How often a job is taken up again after something of ours broke."""
+_SWEEP_EVERY: Final = 1.0
+_BEAT_EVERY: Final = 5.0
+_EXPIRE_EVERY: Final = 60.0
+_BACKOFF: Final = 5.0
+_MAX_BACKOFF: Final = 120.0
+
+Work = Callable[[Claim], Awaitable[None]]
+
+
+class Worker:
+    """One worker process: a slot for validation, and one for each training at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._id = new_id("worker-")
+        self._host = platform.node()
+        self._free = {"validation": 1, "training": services.settings.worker_jobs}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled; what is under way is then saved and given back."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._beat())
+                self._group.create_task(self._sweep())
+                self._group.create_task(self._listen())
+                self._group.create_task(self._expire_files())
+        finally:
+            await self._services.store.machines.forget_worker(self._id)
+
+    async def look(self, job_id: str) -> None:
+        """Take a job if it waits and there is room; called for every wake-up."""
+        if not await self._take(job_id, validating=True):
+            await self._take(job_id, validating=False)
+
+    async def _take(self, job_id: str, *, validating: bool) -> bool:
+        slot, work = ("validation", validate) if validating else ("training", train)
+        if self._free[slot] == 0:
+            return False
+        self._free[slot] -= 1
+        try:
+            record = await self._services.store.jobs.claim(
+                job_id,
+                _begin_validation if validating else _begin_training,
+                owner=self._id,
+                validating=validating,
+                now=time.time(),
+                lease=LEASE,
+            )
+        except BaseException:
+            self._free[slot] += 1
+            raise
+        if record is None:
+            self._free[slot] += 1
+            return False
+        assert self._group is not None
+        self._group.create_task(self._work(Claim(self._services, record), slot, work))
+        return True
+
+    async def _work(self, claim: Claim, slot: str, work: Work) -> None:
+        try:
+            await see_through(claim, work)
+        finally:
+            self._free[slot] += 1
+        if slot == "validation":
+            # What was just validated can be trained at once, without a word from Redis.
+            await self._take(claim.job_id, validating=False)
+
+    async def _sweep(self) -> None:
+        """Find work that no message told of: SQL is the truth."""
+        jobs = self._services.store.jobs
+        while True:
+            try:
+                await self._free_jobs_of_the_dead()
+                for validating in (True, False):
+                    for record in await jobs.claimable(validating=validating, now=time.time()):
+                        if not await self._take(record.job.id, validating=validating):
+                            break
+            except (OSError, ApiError) as exc:
+                logger.warning("sweep failed, trying again: %r", exc)
+            await asyncio.sleep(_SWEEP_EVERY)
+
+    async def _free_jobs_of_the_dead(self) -> None:
+        """Take back at once what a killed worker of this very machine held."""
+        for record in await self._services.store.jobs.held():
+            if record.owner in {None, self._id} or record.lease_until < time.time():
+                continue
+            owner = await self._services.store.machines.find_worker(record.owner or "")
+            if owner is not None and owner.host == self._host and not _is_alive(owner.pid):
+                await self._services.store.jobs.expire_lease(record.job.id, attempt=record.attempt)
+
+    async def _beat(self) -> None:
+        machines = self._services.store.machines
+        while True:
+            now = time.time()
+            try:
+                await machines.beat(
+                    WorkerRecord(id=self._id, host=self._host, pid=os.getpid(), seen_at=now)
+                )
+            except (OSError, ApiError) as exc:
+                logger.warning("no sign of life could be given: %r", exc)
+            await asyncio.sleep(_BEAT_EVERY)
+
+    async def _expire_files(self) -> None:
+        while True:
+            try:
+                await files.delete_expired(self._services, now=int(time.time()))
+            except (OSError, ApiError) as exc:
+                logger.warning("expired files stay a while: %r", exc)
+            await asyncio.sleep(_EXPIRE_EVERY)
+
+    async def _listen(self) -> None:
+        """Hear arq's wake-ups; when Redis goes away, wait for it to come back."""
+        while True:
+            worker = ArqWorker(
+                [func(self._kick, name=KICK, timeout=20, keep_result=0, max_tries=1)],
+                redis_settings=redis_settings(self._services.settings.effective_redis_url),
+                job_serializer=to_bytes,
+                job_deserializer=from_bytes,
+                handle_signals=False,
+                poll_delay=0.2,
+                health_check_interval=5,
+                log_results=False,
+            )
+            try:
+                await worker.main()
+            except (RedisError, OSError, TimeoutError) as exc:
+                logger.warning("Redis is away, the sweep goes on: %r", exc)
+            finally:
+                await _close(worker)
+            await asyncio.sleep(_SWEEP_EVERY)
+
+    async def _kick(self, _context: dict[Any, Any], job_id: str) -> None:
+        await self.look(job_id)
+
+
+async def see_through(claim: Claim, work: Work) -> None:
+    """Do `work` for a claimed job and write how it ended; never leave the job hanging."""
+    try:
+        async with held(claim):
+            await work(claim)
+    except Fenced:
+        logger.info("no longer ours: job_id=%s", claim.job_id)
+    except JobFailure as failure:
+        await _if_ours(claim, lambda record: _failed(record, failure))
+    except (TrainerDied, ApiError, OSError) as exc:
+        logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
+        await _if_ours(claim, lambda record: _again(record, str(exc)))
+    except asyncio.CancelledError:
+        # We are told to stop: another worker may go on at once.
+        await _if_ours(claim, _given_back)
+        raise
+    except Exception:
+        # The worker's edge: whatever broke, the user's job must not hang in "running".
+        logger.exception("unexpected: job_id=%s", claim.job_id)
+        await _if_ours(claim, lambda record: _again(record, "The worker had an error."))
+
+
+async def _if_ours(claim: Claim, change: Callable[[JobRecord], Outcome]) -> None:
+    try:
+        await claim.change(change)
+    except Fenced:
+        logger.info("no longer ours: job_id=%s", claim.job_id)
+
+
+def _begin_validation(record: JobRecord) -> Outcome:
+    job = record.job
+    return Outcome(
+        record=record, events=[events.validating(job.training_file, job.validation_file)]
+    )
+
+
+def _begin_training(record: JobRecord) -> Outcome:
+    if record.job.status == "running":
+        return Outcome(record=record)
+    job = advance(record.job, "running", now=int(time.time()))
+    return Outcome(record=record.model_copy(update={"job": job}), events=[events.started()])
+
+
+def _failed(record: JobRecord, failure: JobFailure) -> Outcome:
+    job = advance(record.job, "failed", now=int(time.time()))
+    error = JobError(code=failure.code, message=failure.message, param=failure.param)
+    job = job.model_copy(update={"error": error})
+    return Outcome(record=_released(record, job=job), events=[events.failed(failure.message)])
+
+
+def _again(record: JobRecord, reason: str) -> Outcome:
+    """Try again later from the last resume point, or give up after too many times."""
+    failures = record.infra_failures + 1
+    if failures > MAX_INFRA_FAILURES:
+        failure = JobFailure(
+            f"The job failed due to an internal error. {reason} It was tried {failures} times.",
+            code="server_error",
+        )
+        return _failed(record, failure)
+    pause = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
+    record = _released(record, infra_failures=failures, next_run_at=time.time() + pause)
+    told = events.noted(
+        f"again-{record.attempt}",
+        f"{reason} Going on from the last resume point in {pause:.0f} s.",
+        level="warn",
+    )
+    return Outcome(record=record, events=[told])
+
+
+def _given_back(record: JobRecord) -> Outcome:
+    return Outcome(record=_released(record))
+
+
+def _released(record: JobRecord, **update: object) -> JobRecord:
+    return record.model_copy(update={"owner": None, "lease_until": 0.0, **update})
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def _close(worker: ArqWorker) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await worker.close()
+    except (RedisError, OSError, TimeoutError) as exc:
+        logger.debug("closing arq: %r", exc)

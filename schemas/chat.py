@@ -1,0 +1,397 @@
+"""A request to `/v1/chat/completions`: what OpenAI documents, within caps, and what of it an engine is asked.
+
+vLLM takes many fields beyond OpenAI's, some of which read files or end the engine. So nothing passes that is
+not named here: `to_upstream` builds the engine's request from checked values, never from what came in.
+"""
+
+import json
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Metadata, RequestBody
+
+MAX_MESSAGES: Final = 2048
+MAX_CHOICES: Final = 8
+"""Of `n`. OpenAI takes 128; each is a sequence of its own on the device."""
+MAX_SCHEMA_BYTES: Final = 64 * 1024
+MAX_SCHEMA_DEPTH: Final = 32
+"""JSON levels: sixteen objects, each under the `properties` of another."""
+MAX_SCHEMA_PATTERN: Final = 256
+"""Characters of a regular expression that the engine would compile."""
+
+_SMALLEST_TOP_P: Final = 1e-6
+_T = TypeVar("_T")
+
+
+def _refuse_parameter(value: JsonValue) -> JsonValue:
+    if value is not None:
+        raise PydanticCustomError(
+            "unsupported_parameter",
+            "Unsupported parameter: '{param}' is not supported by this server.",
+        )
+    return value
+
+
+def _refuse_true(value: bool | None) -> bool | None:
+    if value:
+        raise PydanticCustomError(
+            "unsupported_value",
+            "Unsupported value: '{param}' does not support true with this server, "
+            "which keeps no completions. Leave it out or send false.",
+        )
+    return value
+
+
+def _check_schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Keep a JSON Schema from costing the engine more than it may."""
+    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise PydanticCustomError(
+            "invalid_value", f"Invalid '{{param}}': schema larger than {MAX_SCHEMA_BYTES} bytes."
+        )
+    level: list[JsonValue] = [schema]
+    for _ in range(MAX_SCHEMA_DEPTH):
+        level = [member for value in level for member in _members(value)]
+    if level:
+        raise PydanticCustomError(
+            "invalid_value",
+            f"Invalid '{{param}}': schema nests deeper than {MAX_SCHEMA_DEPTH} levels.",
+        )
+    return schema
+
+
+def _members(value: JsonValue) -> list[JsonValue]:
+    match value:
+        case list():
+            return value
+        case {"pattern": str(pattern)} if len(pattern) > MAX_SCHEMA_PATTERN:
+            raise PydanticCustomError(
+                "invalid_value",
+                f"Invalid '{{param}}': a 'pattern' is longer than {MAX_SCHEMA_PATTERN} characters.",
+            )
+        case dict():
+            return list(value.values())
+        case _:
+            return []
+
+
+Unsupported = Annotated[JsonValue, AfterValidator(_refuse_parameter)]
+"""A field that OpenAI documents and that would change the answer; only null is accepted."""
+
+Ignored = JsonValue
+"""A field that OpenAI documents and that means nothing to the answer here."""
+
+NonEmpty = Annotated[list[_T], Field(min_length=1)]
+JsonSchema = Annotated[dict[str, JsonValue], AfterValidator(_check_schema)]
+FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+ParticipantName = Annotated[str, Field(min_length=1, max_length=64)]
+StopSequence = Annotated[str, Field(min_length=1, max_length=1024)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+class TextPart(RequestBody):
+    """A piece of a message; images, audio and files are refused by name."""
+
+    type: Literal["text"]
+    text: str
+    prompt_cache_breakpoint: Ignored = None
+
+
+class RefusalPart(RequestBody):
+    """A piece of an earlier answer of the assistant."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Text = str | NonEmpty[TextPart]
+
+
+class InstructionMessage(RequestBody):
+    """What the application says."""
+
+    role: Literal["system", "developer"]
+    content: Text
+    name: ParticipantName | None = None
+
+
+class UserMessage(RequestBody):
+    """What the user says."""
+
+    role: Literal["user"]
+    content: Text
+    name: ParticipantName | None = None
+
+
+class CalledFunction(RequestBody):
+    """What the assistant called, with arguments as it wrote them."""
+
+    name: FunctionName
+    arguments: str
+
+
+class ToolCallMade(RequestBody):
+    """A call that the assistant made."""
+
+    id: str = Field(min_length=1, max_length=512)
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class AssistantMessage(RequestBody):
+    """What the assistant said or called."""
+
+    role: Literal["assistant"]
+    content: str | NonEmpty[Annotated[TextPart | RefusalPart, Discriminator("type")]] | None = None
+    refusal: str | None = None
+    name: ParticipantName | None = None
+    tool_calls: NonEmpty[ToolCallMade] | None = None
+    annotations: Ignored = None
+    """Not a request's field, but clients send answers back as they got them."""
+    audio: Unsupported = None
+    function_call: Unsupported = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "AssistantMessage":
+        if self.content is None and self.refusal is None and not self.tool_calls:
+            raise PydanticCustomError(
+                "invalid_value",
+                "Invalid value for '{param}.content': expected a string, but got null instead.",
+            )
+        return self
+
+
+class ToolMessage(RequestBody):
+    """What a called tool answered."""
+
+    role: Literal["tool"]
+    tool_call_id: str = Field(min_length=1, max_length=512)
+    content: Text
+
+
+Message = Annotated[
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Discriminator("role")
+]
+
+
+class Function(RequestBody):
+    """A function that the model may call."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: JsonSchema | None = None
+    strict: bool | None = None
+
+
+class Tool(RequestBody):
+    """A tool that the model may use."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class ChosenFunction(RequestBody):
+    """The function that must be called."""
+
+    name: FunctionName
+
+
+class ToolChoice(RequestBody):
+    """The tool that must be used."""
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class TextFormat(RequestBody):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(RequestBody):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class NamedSchema(RequestBody):
+    """`response_format.json_schema`."""
+
+    name: FunctionName
+    description: str | None = None
+    schema_: JsonSchema | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(RequestBody):
+    """JSON that fits a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Discriminator("type")]
+
+
+class StreamOptions(RequestBody):
+    """What a stream shows beside the answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+    """Accepted; our events carry no padding."""
+
+
+class ChatRequest(RequestBody):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str = Field(min_length=1, max_length=512)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    stop: StopSequence | Annotated[list[StopSequence], Field(min_length=1, max_length=4)] | None = (
+        None
+    )
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=300)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+
+    metadata: Metadata | None = None
+    modalities: NonEmpty[Literal["text"]] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Ignored = None
+    prompt_cache_retention: Ignored = None
+    safety_identifier: str | None = Field(default=None, max_length=64)
+    service_tier: Literal["auto", "default"] | None = None
+    store: Annotated[bool | None, AfterValidator(_refuse_true)] = None
+    user: str | None = None
+    verbosity: Literal["medium"] | None = None
+
+    audio: Unsupported = None
+    function_call: Unsupported = None
+    functions: Unsupported = None
+    moderation: Unsupported = None
+    prediction: Unsupported = None
+    web_search_options: Unsupported = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _only_of_a_stream(
+        cls, value: StreamOptions | None, info: ValidationInfo
+    ) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise PydanticCustomError(
+                "invalid_value",
+                "The '{param}' parameter is only allowed when 'stream' is enabled.",
+            )
+        return value
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _only_with_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise PydanticCustomError(
+                "invalid_value", "The '{param}' parameter is only allowed when 'logprobs' is true."
+            )
+        return value
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream shall end with the tokens it took."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+_FORWARDED: Final = {
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+}
+
+
+def to_upstream(request: ChatRequest, *, model: str, cache_salt: str) -> dict[str, Any]:
+    """Return what the engine is asked.
+
+    Args:
+        request: Checked.
+        model: The engine's own name of the base or adapter.
+        cache_salt: One for each project, so that no prompt's timing tells another project of it.
+    """
+    body: dict[str, Any] = {
+        name: value
+        for name, value in request.model_dump(
+            include=_FORWARDED, exclude_unset=True, by_alias=True
+        ).items()
+        if value is not None
+    }
+    body["model"] = model
+    body["cache_salt"] = cache_salt
+    body["messages"] = [_plain(message) for message in body["messages"]]
+    if request.includes_usage:
+        body["stream_options"] = {"include_usage": True}
+    if request.top_p == 0:
+        body["top_p"] = _SMALLEST_TOP_P  # vLLM wants more than 0; both leave the likeliest token
+    if request.temperature == 0 and (request.n or 1) > 1:
+        # vLLM refuses several greedy answers; sampling among the one likeliest token is the same.
+        body |= {"temperature": 1, "top_k": 1}
+    return body
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as chat templates know it."""
+    plain = {
+        name: message[name]
+        for name in ("role", "content", "name", "tool_calls", "tool_call_id")
+        if message.get(name) is not None
+    }
+    if plain["role"] == "developer":
+        plain["role"] = "system"  # OpenAI's newer word for it
+    if "refusal" in message:
+        plain.setdefault("content", message["refusal"])
+    if isinstance(plain.get("content"), list):
+        plain["content"] = [
+            {"type": "text", "text": part.get("text") or part.get("refusal", "")}
+            for part in plain["content"]
+        ]
+    return plain
