@@ -30,7 +30,7 @@ from schemas.training_file import AssistantMessage, ChatExample, Message, Tool
 
 FindingKind = Literal[
     "refused",  # the template raises on these messages or tools
-    "no_end_of_turn",  # the rendered answer has no token at which the model would stop
+    "no_end_of_turn",  # the template ends the answer with no token at which a model server stops
     "early_end_of_turn",  # the answer's own text has one, and ends there
     "other_opening",  # the generation prompt opens the answer as the answer itself does not
     "rewritten_past",  # with the answer, the template renders earlier messages differently
@@ -84,8 +84,9 @@ class _Turn:
 
     prompt_ids: list[int]
     target_ids: list[int]
+    n_messages: int
     n_tokens: int
-    """Of the conversation up to and including the answer."""
+    """Both of the conversation up to and including the answer."""
 
 
 class Renderer:
@@ -94,17 +95,18 @@ class Renderer:
     Args:
         tokenizer: Its truncation and padding are switched off.
         template: How messages become text.
-        end_of_turn_ids: The tokens at which the model server stops.
+        end_of_turn_ids: The tokens at which the model server stops; the first is the one that is
+            given to an answer whose template ends it with none of them.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, template: ChatTemplate, end_of_turn_ids: frozenset[int]
+        self, tokenizer: Tokenizer, template: ChatTemplate, end_of_turn_ids: Sequence[int]
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._template = template
-        self.end_of_turn_ids = end_of_turn_ids
+        self.end_of_turn_ids = tuple(end_of_turn_ids)
 
     @classmethod
     def load(cls, base_dir: Path) -> Self:
@@ -159,10 +161,8 @@ class Renderer:
         except TemplateRefused as exc:
             return Rendered(rows=[], n_tokens=0, findings=[Finding("refused", detail=str(exc))])
         rows = _shared_rows(turns)
-        longest = max([n_tokens, *(len(row.token_ids) for row in rows)])
-        if longest > context_length:
-            cut = f"{longest} tokens, {context_length} fit"
-            findings.append(Finding("truncated", detail=cut))
+        if any(len(row.token_ids) > context_length for row in rows):
+            findings.append(Finding("truncated"))
         rows = [_cut(row, context_length) for row in rows]
         rows = [row for row in rows if any(row.trained)]
         if not rows:
@@ -199,20 +199,23 @@ class Renderer:
                 if shared < _n_shared(prompt, before):
                     return None, {"rewritten_past": whole[shared : shared + _EXCERPT]}
                 findings["other_opening"] = prompt[shared:]
-            # The last token of the prompt would have swallowed the first of the answer ("\n\n" is
-            # one token to many tokenizers), but the model server closes the prompt before.
-            target_ids = self._encode_apart(whole[shared:])
+            target_ids = self._encode_from(shared, whole)
+        target_ids, kind = self._ended(target_ids, answer)
+        findings |= {kind: ""} if kind else {}
+        return _Turn(prompt_ids, target_ids, len(messages), len(whole_ids)), findings
+
+    def _ended(
+        self, target_ids: list[int], answer: Message
+    ) -> tuple[list[int], FindingKind | None]:
+        """Cut a target behind the first token that ends a turn; give it one where it has none."""
         ends = [place for place, id in enumerate(target_ids) if id in self.end_of_turn_ids]
         if not ends:
-            findings["no_end_of_turn"] = ""
-        elif len(ends) > 1 and self._writes_end_of_turn(answer):
-            findings["early_end_of_turn"] = ""
-        length = ends[0] + 1 if ends else len(target_ids)
-        return _Turn(prompt_ids, target_ids[:length], n_tokens=len(whole_ids)), findings
+            return [*target_ids, *self.end_of_turn_ids[:1]], "no_end_of_turn"
+        early = len(ends) > 1 and self._writes_end_of_turn(answer)
+        return target_ids[: ends[0] + 1], "early_end_of_turn" if early else None
 
     def _count_tokens(self, example: ChatExample, turns: Sequence[_Turn]) -> int:
-        last = example.messages[-1]
-        if turns and isinstance(last, AssistantMessage) and last.is_trained:
+        if turns and turns[-1].n_messages == len(example.messages):
             return turns[-1].n_tokens
         text = self._template.render(
             example.messages, example.offered_tools, add_generation_prompt=False
@@ -222,22 +225,33 @@ class Renderer:
     def _writes_end_of_turn(self, answer: Message) -> bool:
         """Tell whether the answer's own text holds a token that ends a turn."""
         text = answer.model_dump_json(include={"content", "tool_calls", "function_call"})
-        return not self.end_of_turn_ids.isdisjoint(self._encode(text))
+        return any(id in self.end_of_turn_ids for id in self._encode(text))
 
     def _encode(self, text: str) -> list[int]:
         # The template has written all special tokens there should be.
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _encode_apart(self, text: str) -> list[int]:
-        """Return the ids of text that goes on after other text.
+    def _encode_from(self, start: int, text: str) -> list[int]:
+        """Return the ids of what follows a prompt that ends at the character `start` of `text`.
 
-        Behind a special token, or a SentencePiece tokenizer takes it for a beginning and puts a
-        space before it.
+        Encoded on its own: the last token of the prompt would have swallowed the first of the
+        answer (two line breaks are one token to many tokenizers), but a model server has closed
+        the prompt before. Behind a special token, or a SentencePiece tokenizer would take it for a
+        beginning and put a space before it. A special token is never cut in two.
         """
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        place = encoding.char_to_token(start)
+        if place is not None and encoding.ids[place] in self._special_ids:
+            start = encoding.offsets[place][0]
         if self._anchor is None:
-            return self._encode(text)
-        return self._encode(self._anchor + text)[1:]
+            return self._encode(text[start:])
+        return self._encode(self._anchor + text[start:])[1:]
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return frozenset(id for id, token in added.items() if token.special)
 
     @cached_property
     def _anchor(self) -> str | None:
@@ -281,15 +295,14 @@ def _read_tokenizer(path: Path) -> Tokenizer:
         raise ValueError(f"{path.name}: {exc}") from exc
 
 
-def _read_end_of_turn_ids(base_dir: Path, tokenizer: Tokenizer) -> frozenset[int]:
-    """Return where vLLM stops: at the tokenizer's eos and at the generation config's."""
+def _read_end_of_turn_ids(base_dir: Path, tokenizer: Tokenizer) -> list[int]:
+    """Return where vLLM stops: at the tokenizer's eos, and at those of the generation config."""
     generation = read_json_object(base_dir / "generation_config.json")
     configured = (generation or read_json_object(base_dir / "config.json")).get("eos_token_id")
     ids = configured if isinstance(configured, list) else [configured]
     eos = read_special_tokens(base_dir).get("eos_token")
-    if eos is not None:
-        ids = [*ids, tokenizer.token_to_id(eos)]
-    return frozenset(id for id in ids if isinstance(id, int))
+    own = None if eos is None else tokenizer.token_to_id(eos)
+    return list(dict.fromkeys(id for id in [own, *ids] if isinstance(id, int)))
 
 
 def _unusable(reason: str) -> JobFailure:
