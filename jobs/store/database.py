@@ -99,7 +99,9 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
         writer = _sqlite_engine(target, begin="BEGIN IMMEDIATE", pool_size=1)
         reader = _sqlite_engine(target, begin="BEGIN", pool_size=4, read_only=True)
     else:
-        writer = reader = create_async_engine(target, pool_size=8, pool_pre_ping=True)
+        writer = reader = create_async_engine(
+            target, pool_size=8, max_overflow=0, pool_pre_ping=True
+        )
     try:
         yield Database(writer, reader)
     finally:

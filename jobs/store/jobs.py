@@ -288,7 +288,7 @@ def _claimable(validating: bool, now: float) -> ColumnElement[bool]:
 def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
     if connection.dialect.name == "postgresql":
         metadata = cast(jobs.c.job, JSONB)["metadata"]
-        return metadata.contains(wanted) if wanted else metadata == cast("null", JSONB)
+        return metadata.contains(wanted) if wanted else func.jsonb_typeof(metadata) == "null"
     if not wanted:
         return func.json_type(jobs.c.job, "$.metadata") == "null"
     # Not by path: a key may hold a quotation mark, which SQLite's paths cannot.

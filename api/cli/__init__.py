@@ -1,0 +1,1 @@
+"""The command line: `retune serve | demo | check | keys | doctor`."""

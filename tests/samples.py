@@ -1,0 +1,47 @@
+"""Values that tests begin with."""
+
+import time
+
+from jobs.store.records import FileRecord, JobRecord, Plan
+from schemas.files import File
+from schemas.fine_tuning import Hyperparameters, Job, Method, Supervised
+from schemas.ids import new_id
+
+
+def job(**update) -> Job:
+    """A job as `create` makes it."""
+    numbers = Hyperparameters()
+    fields = {
+        "id": new_id("ftjob-"),
+        "created_at": int(time.time()),
+        "model": "retune-nano",
+        "organization_id": "local",
+        "status": "queued",
+        "training_file": "file-train",
+        "hyperparameters": numbers,
+        "method": Method(supervised=Supervised(hyperparameters=numbers)),
+        "seed": 1,
+    }
+    return Job(**fields | update)
+
+
+def record(project_id="proj_a", **update) -> JobRecord:
+    """A job's record, nobody's yet."""
+    return JobRecord(job=job(**update), project_id=project_id, base="retune-nano", plan=Plan())
+
+
+def file(**update) -> File:
+    """A file of five bytes."""
+    fields = {
+        "id": new_id("file-"),
+        "bytes": 5,
+        "created_at": int(time.time()),
+        "filename": "a.jsonl",
+        "purpose": "fine-tune",
+    }
+    return File(**fields | update)
+
+
+def file_record(project_id="proj_a") -> FileRecord:
+    """Whose file it is."""
+    return FileRecord(project_id=project_id, sha256="0" * 64)
