@@ -38,6 +38,8 @@ class Settings(Schema):
     """An engine that nobody asked for this long is stopped; 0: never."""
     engine_memory_mb: int = 256
     """Key-value cache of each CPU engine."""
+    engine_gpu_memory: float = Field(default=0.45, gt=0, le=1)
+    """Share of the GPU's memory that each engine on it takes, weights and cache."""
     engine_max_adapters: int = 8
     """Adapters that answer in the same step; others wait a step."""
     max_lora_rank: int = 64
