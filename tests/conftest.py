@@ -1,26 +1,22 @@
 """What tests share: real servers for a session, clean stores and directories for each test."""
 
-import sys
-
-if sys.platform == "linux":
-    # As the process's entry point does, before anything imports `sqlite3`: a SQLite without the
-    # WAL-reset bug.
-    import pysqlite3
-
-    sys.modules["sqlite3"] = pysqlite3
-
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import platformdirs
 import psycopg
 import pytest
 from redis import Redis
 
+from api.cli.main import settings_from, use_fixed_sqlite
+from jobs.bases.catalog import NANO_DIRECTORY, SMOLLM2
 from schemas.settings import Settings
 from tests.servers import private_directory, running_postgres, running_redis
+
+
+def pytest_configure() -> None:
+    """Choose the SQLite as a process of ours does, before a test's module imports `sqlite3`."""
+    use_fixed_sqlite()
 
 
 @pytest.fixture(scope="session")
@@ -79,16 +75,19 @@ def database_url(request: pytest.FixtureRequest, short_tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def bases_dir() -> Path:
-    """Where this machine's prepared bases lie."""
-    given = os.environ.get("RETUNE_BASES_DIR")
-    return Path(given) if given else platformdirs.user_cache_path("retune") / "bases"
+def nano_dir() -> Path:
+    """The tiny base, `retune-nano`, as the repository carries it."""
+    if not (NANO_DIRECTORY / "config.json").is_file():
+        pytest.fail(
+            f"{NANO_DIRECTORY} is not there: python -m jobs.training.pretrain_nano makes it"
+        )
+    return NANO_DIRECTORY
 
 
 @pytest.fixture(scope="session")
-def smollm2_dir(bases_dir: Path) -> Path:
-    """The real base, SmolLM2-135M-Instruct, as `make setup-bases` prepares it."""
-    directory = bases_dir / "smollm2-135m"
+def smollm2_dir() -> Path:
+    """The real base, SmolLM2-135M-Instruct, where `make setup-bases` prepares it on this machine."""
+    directory = settings_from().bases_dir / SMOLLM2
     if not (directory / "config.json").is_file():
         pytest.fail(f"{directory} is not prepared: run `make setup-bases`")
     return directory

@@ -19,7 +19,13 @@ from redis.exceptions import RedisError
 from jobs.redis_server import find_server_binary, server_command
 
 START_SECONDS = 60
-INITDB_OPTIONS = "--username=retune --auth=trust --encoding=UTF8 --no-locale --no-sync".split()
+INITDB_OPTIONS = [
+    "--username=retune",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--no-locale",
+    "--no-sync",
+]
 POSTGRES_OPTIONS = (
     *("-c", "listen_addresses="),
     *("-c", "fsync=off", "-c", "full_page_writes=off"),  # its data lives as long as the tests
