@@ -83,8 +83,8 @@ def inspect_adapter(adapter_dir: Path, base_dir: Path, *, max_rank: int) -> Adap
 class Residency:
     """Which adapters are in which engine, so that each is loaded once however many ask for it.
 
-    It remembers what it loaded itself. An engine that restarted has lost it all: call `forget`, or let
-    `AdapterMissing` lead to it.
+    It remembers what it loaded itself. An engine that restarted has lost it all, as `AdapterMissing` tells:
+    `forget`, then `ensure` again.
     """
 
     def __init__(self) -> None:
@@ -124,18 +124,12 @@ class Residency:
                 "The model is still being loaded. Please try again.", retry_after=5
             ) from exc
 
-    async def drop(self, vllm: Vllm, name: str) -> None:
-        """Unload an adapter; nothing happens where it is not there.
-
-        Raises:
-            ModelServerUnavailable: vLLM is not there.
-        """
-        self._loads.get(vllm.url, {}).pop(name, None)
-        await vllm.unload_adapter(name)
-
-    def forget(self, vllm: Vllm) -> None:
-        """Take it that the engine has none: it restarted, or said so."""
-        self._loads.pop(vllm.url, None)
+    def forget(self, vllm: Vllm, name: str | None = None) -> None:
+        """Take it that the engine lacks an adapter, or, without a name, all: it restarted, or said so."""
+        if name is None:
+            self._loads.pop(vllm.url, None)
+        else:
+            self._loads.get(vllm.url, {}).pop(name, None)
 
 
 class _Config(Schema):

