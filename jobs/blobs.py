@@ -156,6 +156,10 @@ class Blobs:
         """Where an adapter is; its bytes never change."""
         return self._adapters / _safe(adapter_id)
 
+    def adapter_ids(self) -> list[str]:
+        """Return the adapters that are on disk."""
+        return [path.name for path in self._adapters.iterdir()]
+
     async def keep_adapter(self, source: Path, adapter_id: str) -> None:
         """Copy a trainer's adapter to its final place.
 

@@ -9,7 +9,8 @@ from typing import Final
 from jobs.services import Services
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import Fenced, JobRecord
-from schemas.errors import ApiError
+from schemas.bases import BaseModelInfo
+from schemas.errors import ApiError, JobFailure
 
 LEASE: Final = 30.0
 """Seconds after which a silent worker's job may be taken by another."""
@@ -32,6 +33,21 @@ class Claim:
     def job_id(self) -> str:
         """Whose claim it is."""
         return self.record.job.id
+
+    def base(self) -> BaseModelInfo:
+        """Return the base that the job tunes.
+
+        Raises:
+            JobFailure: It is offered no longer.
+        """
+        base = self.services.catalog.find(self.record.base)
+        if base is None:
+            raise JobFailure(
+                f"The base model '{self.record.base}' is no longer offered by this server.",
+                code="model_not_available",
+                param="model",
+            )
+        return base
 
     async def change(self, change: Callable[[JobRecord], Outcome]) -> JobRecord:
         """Change the job, if it is still ours.

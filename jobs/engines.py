@@ -4,7 +4,6 @@ Who starts and stops them is `jobs.engine_keeper`, in the process that serves, o
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -119,6 +118,11 @@ class Engines:
         finally:
             self._residency.forget(vllm, adapter_id)
 
+    def forget(self, base: BaseModelInfo) -> None:
+        """Remember no adapter of an engine that ended."""
+        if base.name in self._clients:
+            self._residency.forget(self._clients[base.name])
+
     @asynccontextmanager
     async def open_chat(self, target: ChatTarget, body: Mapping[str, Any]) -> AsyncIterator[Answer]:
         """Ask the engine, and yield the answer it begins to give; leaving stops the generation.
@@ -175,8 +179,7 @@ async def open_engines(
 
 def engine_socket(settings: Settings, base: BaseModelInfo) -> Path:
     """Where our own engine of `base` listens."""
-    digest = hashlib.sha256(base.name.encode()).hexdigest()[:12]
-    return settings.run_dir / f"engine-{digest}.sock"
+    return settings.run_dir / f"{internal_base_name(base)}.sock"
 
 
 def engine_url(settings: Settings, base: BaseModelInfo) -> str:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from serving.proof import measure_base, prove
+
 from jobs import events, files
 from jobs.claims import Claim
 from jobs.engines import AdapterRef
@@ -20,7 +22,6 @@ from schemas.proof import Proof
 from schemas.training import CheckpointSaved, TrainingDone
 from serving.adapters import inspect_adapter
 from serving.engine import internal_base_name
-from serving.proof import measure_base, prove
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
     """
     if await claim.services.store.jobs.has_checkpoint(claim.job_id, step=saved.step):
         return
-    base = claim.services.catalog.get(claim.record.base)
+    base = claim.base()
     metrics = await _metrics_at(claim, saved.step)
     adapter = await _keep_adapter(claim, base, saved.adapter_dir)
     name = str(_new_name(claim.record).model_copy(update={"step": saved.step}))

@@ -41,7 +41,7 @@ _PASSED_ON: Final = (
 )
 
 
-class TrainerDied(Exception):  # noqa: N818 - what happened
+class TrainerDied(Exception):
     """The trainer ended without saying how: killed, or out of the machine's memory."""
 
 

@@ -42,7 +42,7 @@ async def train(claim: Claim) -> None:
         Fenced: The job is no longer ours.
     """
     services, record = claim.services, claim.record
-    base = services.catalog.get(record.base)
+    base = claim.base()
     await services.engines.want(base)
     resolved = resolve(
         record.job.hyperparameters,

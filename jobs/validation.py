@@ -25,7 +25,7 @@ async def validate(claim: Claim) -> None:
         Fenced: The job is no longer ours.
     """
     job = claim.record.job
-    base = claim.services.catalog.get(claim.record.base)
+    base = claim.base()
     renderer = await asyncio.to_thread(Renderer.load, base.directory)
     training = await _check(claim, base, renderer, role="training")
     warnings = list(training.warnings)

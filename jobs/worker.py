@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from arq import Worker as ArqWorker
@@ -143,9 +144,14 @@ class Worker:
 
     async def _listen(self) -> None:
         """Hear arq's wake-ups; when Redis goes away, wait for it to come back."""
+
+        async def kick(_context: dict[Any, Any], *job_ids: str, **_: object) -> None:
+            for job_id in job_ids:
+                await self.look(job_id)
+
         while True:
             worker = ArqWorker(
-                [func(self._kick, name=KICK, timeout=20, keep_result=0, max_tries=1)],
+                [func(kick, name=KICK, timeout=20, keep_result=0, max_tries=1)],
                 redis_settings=redis_settings(self._services.settings.effective_redis_url),
                 job_serializer=to_bytes,
                 job_deserializer=from_bytes,
@@ -162,9 +168,6 @@ class Worker:
                 await _close(worker)
             await asyncio.sleep(_SWEEP_EVERY)
 
-    async def _kick(self, _context: dict[Any, Any], job_id: str) -> None:
-        await self.look(job_id)
-
 
 async def see_through(claim: Claim, work: Work) -> None:
     """Do `work` for a claimed job and write how it ended; never leave the job hanging."""
@@ -174,10 +177,10 @@ async def see_through(claim: Claim, work: Work) -> None:
     except Fenced:
         logger.info("no longer ours: job_id=%s", claim.job_id)
     except JobFailure as failure:
-        await _if_ours(claim, lambda record: _failed(record, failure))
+        await _if_ours(claim, partial(_failed, failure=failure))
     except (TrainerDied, ApiError, OSError) as exc:
         logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
-        await _if_ours(claim, lambda record: _again(record, str(exc)))
+        await _if_ours(claim, partial(_again, reason=str(exc)))
     except asyncio.CancelledError:
         # We are told to stop: another worker may go on at once.
         await _if_ours(claim, _given_back)
@@ -185,7 +188,7 @@ async def see_through(claim: Claim, work: Work) -> None:
     except Exception:
         # The worker's edge: whatever broke, the user's job must not hang in "running".
         logger.exception("unexpected: job_id=%s", claim.job_id)
-        await _if_ours(claim, lambda record: _again(record, "The worker had an error."))
+        await _if_ours(claim, partial(_again, reason="The worker had an error."))
 
 
 async def _if_ours(claim: Claim, change: Callable[[JobRecord], Outcome]) -> None:
@@ -209,14 +212,14 @@ def _begin_training(record: JobRecord) -> Outcome:
     return Outcome(record=record.model_copy(update={"job": job}), events=[events.started()])
 
 
-def _failed(record: JobRecord, failure: JobFailure) -> Outcome:
+def _failed(record: JobRecord, *, failure: JobFailure) -> Outcome:
     job = advance(record.job, "failed", now=int(time.time()))
     error = JobError(code=failure.code, message=failure.message, param=failure.param)
     job = job.model_copy(update={"error": error})
     return Outcome(record=_released(record, job=job), events=[events.failed(failure.message)])
 
 
-def _again(record: JobRecord, reason: str) -> Outcome:
+def _again(record: JobRecord, *, reason: str) -> Outcome:
     """Try again later from the last resume point, or give up after too many times."""
     failures = record.infra_failures + 1
     if failures > MAX_INFRA_FAILURES:
@@ -224,7 +227,7 @@ def _again(record: JobRecord, reason: str) -> Outcome:
             f"The job failed due to an internal error. {reason} It was tried {failures} times.",
             code="server_error",
         )
-        return _failed(record, failure)
+        return _failed(record, failure=failure)
     pause = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
     record = _released(record, infra_failures=failures, next_run_at=time.time() + pause)
     told = events.noted(

@@ -32,7 +32,7 @@ def main() -> int:
     match sys.argv[1:]:
         case [name, *arguments] if name in COMMANDS:
             use_fixed_sqlite()
-            command: Command = importlib.import_module(f"api.cli.{name}")  # type: ignore[assignment]  # a module
+            command: Command = importlib.import_module(f"api.cli.{name}")
             return command.main(arguments)
         case [] | ["-h" | "--help" | "help", *_]:
             print(_usage())

@@ -1,0 +1,139 @@
+"""Keeping engines as SQL wants them: started when needed, restarted on any exit, given back their adapters.
+
+Runs in the process that serves; API and worker only say what they want (`jobs.engines`).
+"""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from jobs.engines import AdapterRef, engine_socket
+from jobs.services import Services
+from jobs.store.records import EngineRecord, EngineState
+from schemas.bases import BaseModelInfo
+from schemas.errors import ApiError, JobFailure
+from serving.engine import EngineFailed, EngineProcess
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 0.25
+_BACKOFF: Final = 1.0
+_MAX_BACKOFF: Final = 60.0
+_STEADY: Final = 120.0
+"""An engine that ran this many seconds is started again at once."""
+_LEAST_IDLE: Final = 60.0
+
+
+class EngineKeeper:
+    """Owns every engine of ours on this machine."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Keep engines until cancelled, then stop them all."""
+        await self.delete_unnamed_adapters()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._adjust(group)
+                    await asyncio.sleep(_LOOK_EVERY)
+        finally:
+            for base in self._running:
+                await self._report(base, "stopped")
+
+    async def delete_unnamed_adapters(self) -> None:
+        """Delete adapters that no model names: only before any engine runs, which could read them."""
+        named = {
+            record.adapter_id
+            for base in self._services.catalog.all()
+            for record in await self._services.store.models.live_on(base.name)
+        }
+        for adapter_id in self._services.blobs.adapter_ids():
+            if adapter_id not in named:
+                await self._services.blobs.delete_adapter(adapter_id)
+
+    async def _adjust(self, group: asyncio.TaskGroup) -> None:
+        try:
+            wanted = {
+                record.base
+                for record in await self._services.store.machines.engines()
+                if self._is_wanted(record)
+            }
+        except ApiError as exc:
+            logger.warning("engines stay as they are: %r", exc)
+            return
+        for name in wanted - self._running.keys():
+            base = self._services.catalog.find(name)
+            if base is not None and base.engine_url is None:
+                self._running[name] = group.create_task(self._keep(base))
+        for name in self._running.keys() - wanted:
+            self._running.pop(name).cancel()
+
+    def _is_wanted(self, record: EngineRecord) -> bool:
+        idle = self._services.settings.engine_idle_seconds
+        if record.wanted_at == 0:
+            return False
+        return idle == 0 or time.time() - record.wanted_at < max(idle, _LEAST_IDLE)
+
+    async def _keep(self, base: BaseModelInfo) -> None:
+        """Run one engine, again and again, until cancelled."""
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                message = await self._run_once(base)
+            except EngineFailed as exc:
+                message = str(exc)
+                logger.error("engine failed: base=%s %s", base.name, message)  # noqa: TRY400 - told in full
+            failures = 0 if time.monotonic() - began > _STEADY else failures + 1
+            # One quick death may be a stray kill; after that somebody should be told.
+            await self._report(base.name, "failed" if failures > 2 else "starting", message)
+            await asyncio.sleep(
+                min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1)) if failures else 0
+            )
+
+    async def _run_once(self, base: BaseModelInfo) -> str:
+        """Run one engine until it ends, and return how."""
+        settings = self._services.settings
+        log_path = settings.data_dir / "logs" / f"engine-{_file_name(base.name)}.log"
+        engine = EngineProcess(
+            base, settings, socket=engine_socket(settings, base), log_path=log_path
+        )
+        began = time.monotonic()
+        await self._report(base.name, "starting")
+        try:
+            await engine.start()
+            await engine.wait_until_healthy()
+            await self._give_back_adapters(base)
+            logger.info("engine ready: base=%s seconds=%.1f", base.name, time.monotonic() - began)
+            await self._report(base.name, "ready")
+            status = await engine.wait()
+        finally:
+            await asyncio.shield(engine.stop())
+            self._services.engines.forget(base)
+            await self._report(base.name, "stopped")
+        logger.warning("engine ended: base=%s status=%s", base.name, status)
+        return f"The engine ended with status {status}; see {log_path}."
+
+    async def _give_back_adapters(self, base: BaseModelInfo) -> None:
+        for record in await self._services.store.models.live_on(base.name):
+            directory = self._services.blobs.adapter_dir(record.adapter_id)
+            try:
+                await self._services.engines.ensure(base, AdapterRef(record.adapter_id, directory))
+            except (ApiError, JobFailure) as exc:
+                logger.warning("adapter not given back: model=%s %r", record.name, exc)
+
+    async def _report(self, base: str, state: EngineState, message: str = "") -> None:
+        try:
+            await self._services.store.machines.report_engine(
+                base, state, now=time.time(), message=message
+            )
+        except ApiError as exc:
+            logger.warning("engine state not recorded: base=%s %r", base, exc)
+
+
+def _file_name(base: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in base)
