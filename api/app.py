@@ -1,0 +1,77 @@
+"""The application: routes, and the layers around them."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from api.bodies import ApiRequest
+from api.errors import ErrorsAnswered, exception_handlers
+from api.headers import HeadersAdded
+from api.paths import MatchedAsSent, decoded_parameters
+from api.routes import chat, health
+from api.routes.files import Files
+from api.routes.fine_tuning import FineTuning
+from api.routes.models import Models
+from api.security import KeyRequired
+from jobs.keys import Caller
+from jobs.services import Services, open_services
+from schemas.settings import Settings
+
+OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
+
+_PREFIXES = ("/v1", "/")
+"""SDKs whose `base_url` lacks `/v1` ask without it."""
+
+
+def create_app(settings: Settings, *, open_services: OpenServices = open_services) -> ASGIApp:
+    """Build the application; it opens its services when the server starts it.
+
+    Args:
+        settings: Of the process.
+        open_services: How to open what the routes need; tests pass their own.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = Litestar(
+        route_handlers=[
+            *(
+                Router(prefix, route_handlers=[Files, FineTuning, Models, chat.complete])
+                for prefix in _PREFIXES
+            ),
+            health.health,
+            health.ready,
+        ],
+        dependencies={
+            "services": Provide(_services, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
+        },
+        exception_handlers=exception_handlers,
+        lifespan=[lifespan],
+        logging_config=None,  # the process that serves decides where logs go
+        middleware=[decoded_parameters],
+        openapi_config=None,
+        request_max_body_size=None,  # `api.bodies` counts, for each route
+    )
+
+    async def authenticate(key: str) -> Caller:
+        services: Services = app.state.services
+        return await services.keys.authenticate(key)
+
+    return HeadersAdded(ErrorsAnswered(KeyRequired(MatchedAsSent(app), authenticate)))
+
+
+def _services(request: ApiRequest) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _caller(request: ApiRequest) -> Caller:
+    return request.user

@@ -1,0 +1,41 @@
+"""What every response carries: its request's id, how long it took, and OpenAI's other headers."""
+
+import time
+
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from schemas.ids import new_request_id
+
+
+class HeadersAdded:
+    """Gives each request an id (`scope["state"]["request_id"]`) and each response its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the layers inside."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = new_request_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableScopeHeaders.from_message(message)
+                headers["x-request-id"] = request_id
+                headers["openai-version"] = "2020-10-01"
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
+                headers["x-content-type-options"] = "nosniff"
+                if caller := scope.get("user"):
+                    headers["openai-organization"] = caller.organization_id
+                    # A page of any origin may ask: what it needs is the key, never a cookie.
+                    headers["access-control-allow-origin"] = "*"
+                    headers["access-control-expose-headers"] = "x-request-id"
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -1,0 +1,97 @@
+"""An engine's answer on its way to the client: event by event, and stopped when the client hangs up."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.types import Receive, Scope, Send
+from pydantic import ValidationError
+
+from jobs.engines import ChatTarget, Engines
+from schemas.errors import ApiError
+from serving.answers import Envelope, rewrite_completion, rewrite_event, stream_error
+from serving.vllm import Answer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A response that asks the engine when it is sent; an ASGI application."""
+
+    engines: Engines
+    target: ChatTarget
+    body: dict[str, Any]
+    """For the engine (`schemas.chat.to_upstream`)."""
+    envelope: Envelope
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Answer.
+
+        Raises:
+            ApiError: Before the response has begun: the engine is not there, or refuses the request.
+        """
+        await _until_hang_up(receive, self._stream(send) if self._streams else self._whole(send))
+
+    @property
+    def _streams(self) -> bool:
+        return bool(self.body.get("stream"))
+
+    async def _whole(self, send: Send) -> None:
+        async with self.engines.open_chat(self.target, self.body) as answer:
+            completion = rewrite_completion(await answer.read(), self.envelope)
+        content = completion.model_dump_json().encode()
+        await self._begin(
+            send,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+        )
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+
+    async def _stream(self, send: Send) -> None:
+        async with self.engines.open_chat(self.target, self.body) as answer:
+            await self._begin(
+                send,
+                (b"content-type", b"text/event-stream"),
+                (b"cache-control", b"no-cache, must-revalidate"),
+                (b"x-accel-buffering", b"no"),  # nginx would gather events
+            )
+            await self._relay(answer, send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _relay(self, answer: Answer, send: Send) -> None:
+        try:
+            async for event in answer.events():
+                if content := rewrite_event(event, self.envelope):
+                    await send({"type": "http.response.body", "body": content, "more_body": True})
+        except (ApiError, ValidationError) as exc:
+            # The status is sent: what is left is an event that the SDKs raise on.
+            logger.warning("A stream of %s broke: %s", self.envelope.model, exc)
+            message = exc.message if isinstance(exc, ApiError) else "The model's answer broke off."
+            content = stream_error(message)
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+
+    async def _begin(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
+        model = (b"openai-model", self.envelope.model.encode("ascii", "replace"))
+        await send({"type": "http.response.start", "status": 200, "headers": [model, *headers]})
+
+
+async def _until_hang_up(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`, and give it up when the client goes; a response alone would not notice."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_hang_up(receive))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,102 @@
+"""`/v1/fine_tuning/jobs`."""
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from pydantic import Field
+
+from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
+from jobs import fine_tuning
+from jobs.keys import Caller
+from jobs.services import Services
+from schemas.base import CursorPage, Page, Schema
+from schemas.fine_tuning import Checkpoint, Event, Job, JobCreate
+
+
+class ListNewest(Schema):
+    """The query of a list of jobs or events."""
+
+    after: str | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+
+
+class ListCheckpoints(ListNewest):
+    """The query of a list of checkpoints."""
+
+    limit: int = Field(default=10, ge=1, le=100)
+
+
+class FineTuning(Controller):
+    """Create, watch and cancel jobs."""
+
+    path = "/fine_tuning/jobs"
+
+    @post(status_code=200)
+    async def create(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Job:
+        body = await parse_body(request, JobCreate, limit=JOB_BYTES)
+        return await fine_tuning.create(services, caller, body)
+
+    @get()
+    async def list_all(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Page[Job]:
+        query = parse_query(request, ListNewest)
+        return await fine_tuning.list_jobs(
+            services,
+            caller,
+            after=query.after,
+            limit=query.limit,
+            metadata=parse_metadata(request),
+        )
+
+    @get("/{job_id:str}")
+    async def retrieve(
+        self,
+        job_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Job:
+        return await fine_tuning.get(services, caller, job_id)
+
+    @post("/{job_id:str}/cancel", status_code=200)
+    async def cancel(
+        self,
+        job_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Job:
+        return await fine_tuning.cancel(services, caller, job_id)
+
+    @get("/{job_id:str}/events")
+    async def events(
+        self,
+        job_id: FromPath[str],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Page[Event]:
+        query = parse_query(request, ListNewest)
+        return await fine_tuning.list_events(
+            services, caller, job_id, after=query.after, limit=query.limit
+        )
+
+    @get("/{job_id:str}/checkpoints")
+    async def checkpoints(
+        self,
+        job_id: FromPath[str],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> CursorPage[Checkpoint]:
+        query = parse_query(request, ListCheckpoints)
+        return await fine_tuning.list_checkpoints(
+            services, caller, job_id, after=query.after, limit=query.limit
+        )

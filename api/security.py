@@ -1,0 +1,88 @@
+"""Who may call: nothing but the public paths answers without a key."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from litestar.datastructures import Headers
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from jobs.keys import Caller
+from schemas.errors import Unauthorized
+
+PUBLIC_PATHS: Final = frozenset({b"/health", b"/ready"})
+
+_NO_KEY: Final = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header "
+    "using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). `retune keys create` makes a key."
+)
+
+Authenticate = Callable[[str], Awaitable[Caller]]
+"""Returns whose key it is, or raises Unauthorized."""
+
+
+class KeyRequired:
+    """Lets a request pass when its key is good, and says whose it is (`scope["user"]`).
+
+    It judges by the path as it was sent: whatever a router would make of it, what is not exactly a
+    public path needs a key.
+    """
+
+    def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
+        self._app = app
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the layers inside.
+
+        Raises:
+            Unauthorized: There is no key, or not one of ours.
+        """
+        if scope["type"] == ScopeType.WEBSOCKET:
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        if scope["type"] == ScopeType.HTTP and scope["raw_path"] not in PUBLIC_PATHS:
+            headers = Headers.from_scope(scope)
+            if _is_preflight(scope, headers):
+                await _allow_origin(headers, send)
+                return
+            scope["user"] = await self._authenticate(_key(headers))
+        await self._app(scope, receive, send)
+
+
+def _key(headers: Headers) -> str:
+    """Return the key of `Authorization: Bearer`, or of Azure's `api-key`.
+
+    Raises:
+        Unauthorized: There is none, or more than one.
+    """
+    keys = set()
+    for name, value in headers.multi_items():
+        if name == "api-key":
+            keys.add(value.strip())
+        elif name == "authorization":
+            scheme, _, credentials = value.strip().partition(" ")
+            keys.add(credentials.strip() if scheme.lower() == "bearer" else value)
+    if len(keys) > 1:
+        raise Unauthorized("You provided more than one API key. Send one.", code="invalid_api_key")
+    if not any(keys):
+        raise Unauthorized(_NO_KEY)
+    return keys.pop()
+
+
+def _is_preflight(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser asks, before it sends a key, if a page of another origin may send one."""
+    return scope.get("method") == "OPTIONS" and "access-control-request-method" in headers
+
+
+async def _allow_origin(headers: Headers, send: Send) -> None:
+    asked = headers.get("access-control-request-headers", "authorization, content-type")
+    allowed = [
+        (b"access-control-allow-origin", b"*"),
+        (b"access-control-allow-methods", b"GET, POST, DELETE"),
+        (b"access-control-allow-headers", asked.encode("latin-1")),
+        (b"access-control-max-age", b"86400"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": allowed})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

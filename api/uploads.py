@@ -1,0 +1,177 @@
+"""Multipart forms, streamed: a file of any size passes through, and only its name and fields are kept."""
+
+import re
+from typing import Final
+
+from multipart import (  # type: ignore[import-untyped]  # has annotations, but no py.typed
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+)
+from pydantic import JsonValue
+
+from api.bodies import ApiRequest, body_chunks, check_headers, validated
+from jobs.blobs import IncomingBlob
+from schemas.base import Schema
+from schemas.errors import InvalidRequest, PayloadTooLarge
+from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
+
+_MAX_FIELD_BYTES: Final = 64 * 1024
+_MAX_PARTS: Final = 8
+_MAX_HEADER_BYTES: Final = 4096
+_OVERHEAD_BYTES: Final = 2**20
+"""Of boundaries, headers and fields, beside the file."""
+_FIELDS: Final = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class UploadForm(Schema):
+    """What came with a file."""
+
+    filename: str
+    """As the client names it: data, never a path of ours."""
+    purpose: UploadPurpose
+    expires_after: ExpiresAfter | None = None
+
+
+async def receive_upload(
+    request: ApiRequest, incoming: IncomingBlob, *, max_bytes: int = MAX_FILE_BYTES
+) -> UploadForm:
+    """Write the part `file` to `incoming` as it comes, and return the form around it, in any order.
+
+    Raises:
+        InvalidRequest: It is no such form, or a field is wrong.
+        PayloadTooLarge: The file is larger than `max_bytes`.
+        StorageFull: There is no room.
+        ClientGone: The client hung up.
+    """
+    limit = max_bytes + _OVERHEAD_BYTES
+    check_headers(request, limit=limit)
+    form = _Form(incoming, max_bytes=max_bytes)
+    try:
+        with PushMultipartParser(
+            _boundary(request), max_header_size=_MAX_HEADER_BYTES, max_segment_count=_MAX_PARTS
+        ) as parser:
+            async for chunk in body_chunks(request.receive, limit=limit):
+                for event in parser.parse(chunk):
+                    await form.take(event)
+    except ParserLimitReached as exc:
+        raise InvalidRequest(f"Your multipart form has too much of it: {exc}.") from exc
+    except MultipartError as exc:
+        raise InvalidRequest(f"We could not parse your multipart form: {exc}.") from exc
+    return form.finished()
+
+
+def _boundary(request: ApiRequest) -> str:
+    media_type, options = request.content_type
+    if media_type != "multipart/form-data":
+        raise InvalidRequest(
+            "Files are uploaded as 'multipart/form-data' with the parts 'file' and 'purpose', but "
+            f"the request's content type is '{media_type}'.",
+            param="file",
+        )
+    boundary = options.get("boundary", "")
+    if not re.fullmatch(r"[\x21-\x7e ]{1,200}", boundary):
+        raise InvalidRequest("The Content-Type header names no usable multipart boundary.")
+    return boundary
+
+
+class _Form:
+    """Takes a form's parts, one event of the parser at a time."""
+
+    def __init__(self, incoming: IncomingBlob, *, max_bytes: int) -> None:
+        self._incoming = incoming
+        self._max_bytes = max_bytes
+        self._filename: str | None = None
+        self._fields: dict[str, str] = {}
+        self._part: MultipartSegment | None = None
+        self._text = bytearray()
+
+    async def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
+        """Take the head of a part, some of its bytes, or None: its end."""
+        if isinstance(event, MultipartSegment):
+            self._begin(event)
+        elif event is None:
+            self._end()
+        else:
+            await self._add(event)
+
+    def finished(self) -> UploadForm:
+        """Return the form, or say what it lacks."""
+        expiry: dict[str, JsonValue] = {
+            name.removeprefix("expires_after[").removesuffix("]"): _number_or_text(value)
+            for name, value in self._fields.items()
+            if name != "purpose"
+        }
+        form: dict[str, JsonValue] = {}
+        if self._filename is not None:
+            form["filename"] = self._filename
+        if "purpose" in self._fields:
+            form["purpose"] = self._fields["purpose"]
+        if expiry:
+            form["expires_after"] = expiry
+        if "filename" not in form:
+            raise InvalidRequest(
+                "Missing required parameter: 'file'.",
+                param="file",
+                code="missing_required_parameter",
+            )
+        return validated(UploadForm, form)
+
+    def _begin(self, part: MultipartSegment) -> None:
+        self._part = part
+        name = str(part.name)
+        if name == "file":
+            self._begin_file(part)
+        elif name not in _FIELDS:
+            raise InvalidRequest(
+                f"Unknown parameter: '{name[:100]}'.", param=name[:100], code="unknown_parameter"
+            )
+        elif name in self._fields:
+            raise InvalidRequest(f"The form has '{name}' twice.", param=name)
+
+    def _begin_file(self, part: MultipartSegment) -> None:
+        if self._filename is not None:
+            raise InvalidRequest("The form has 'file' twice: upload one at a time.", param="file")
+        if part.filename is None:
+            raise InvalidRequest(
+                "Invalid type for 'file': expected a file, but got a string instead.",
+                param="file",
+                code="invalid_type",
+            )
+        if _CONTROL_CHARACTER.search(part.filename):
+            raise InvalidRequest("The file's name holds control characters.", param="file")
+        self._filename = part.filename
+
+    async def _add(self, data: bytes | bytearray) -> None:
+        assert self._part is not None, "the parser names a part before its bytes"
+        if self._part.name == "file":
+            if self._part.bytes_received > self._max_bytes:
+                raise PayloadTooLarge(
+                    f"The file is too large: at most {self._max_bytes} bytes can be uploaded.",
+                    param="file",
+                )
+            await self._incoming.write(bytes(data))
+        else:
+            self._text += data
+            if len(self._text) > _MAX_FIELD_BYTES:
+                raise InvalidRequest(
+                    f"The field '{self._part.name}' is longer than {_MAX_FIELD_BYTES} bytes.",
+                    param=self._part.name,
+                )
+
+    def _end(self) -> None:
+        assert self._part is not None, "the parser ends what it began"
+        if self._part.name != "file":
+            name = str(self._part.name)
+            try:
+                self._fields[name] = self._text.decode()
+            except UnicodeDecodeError as exc:
+                raise InvalidRequest(f"The field '{name}' is not UTF-8.", param=name) from exc
+            self._text.clear()
+
+
+def _number_or_text(value: str) -> int | str:
+    """Return what a form's text stands for, so that the schema can say what is wrong with it."""
+    return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value

@@ -1,0 +1,32 @@
+"""The application as it is served, and who asks it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from openai import OpenAI
+
+
+@pytest.fixture(scope="session")
+def server(redis_server_url: str) -> Iterator:
+    """One server for all these tests."""
+    # Not before `pytest_configure` has chosen the SQLite.
+    from tests.api_server import running_server  # noqa: PLC0415
+
+    with running_server(redis_server_url) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server) -> Iterator[OpenAI]:
+    """OpenAI's own SDK, unmodified."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def http(server) -> Iterator[httpx.Client]:
+    """A plain client with the key, for what the SDK would not send."""
+    headers = {"authorization": f"Bearer {server.key}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
+        yield client

@@ -1,0 +1,155 @@
+"""The application as it is served: uvicorn, SQLite, Redis and the blob store are real, the engine is ours."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from api.app import create_app
+from jobs.bases.catalog import Catalog
+from jobs.blobs import Blobs
+from jobs.engines import open_engines
+from jobs.keys import KeyRing, create_key
+from jobs.queue import open_queue
+from jobs.services import Services
+from jobs.store.jobs import Outcome
+from jobs.store.migrate import migrate
+from jobs.store.records import ModelRecord
+from jobs.store.store import open_store
+from schemas.bases import BaseModelInfo
+from schemas.ids import new_id, new_model_id
+from schemas.settings import Settings
+from tests.fake_engine import FakeEngine, running_fake_engine
+from tests.polling import eventually
+from tests.samples import record
+from tests.servers import private_directory
+
+PROJECT = "proj_default"
+
+
+@dataclass
+class Server:
+    """A running server, and what stands behind it."""
+
+    url: str
+    key: str
+    settings: Settings
+    engine: FakeEngine
+
+    @property
+    def incoming(self) -> list[Path]:
+        """Uploads that are half done."""
+        return list((self.settings.data_dir / "blobs" / "incoming").iterdir())
+
+    def add_tuned_model(self, *, base: str = "nano", suffix: str = "") -> str:
+        """Publish a tuned model, as a worker does at the end of a job."""
+        name = f"ft:{base}:local:{suffix}:{new_model_id()}"
+        asyncio.run(self._publish(name, base))
+        return name
+
+    async def _publish(self, name: str, base: str) -> None:
+        async with open_store(self.settings.effective_database_url) as store:
+            done = record(project_id=PROJECT)
+            await store.jobs.add(done, [])
+            model = ModelRecord(
+                name=name,
+                project_id=PROJECT,
+                organization_id="local",
+                base=base,
+                adapter_id=new_id("adapter-"),
+                job_id=done.job.id,
+                created_at=1,
+            )
+            await store.jobs.change(done.job.id, lambda found: Outcome(record=found, model=model))
+
+
+def catalog(engine: FakeEngine) -> Catalog:
+    """Two bases, one with a slash in its name, on one engine."""
+    bases = [
+        BaseModelInfo(
+            name=name,
+            directory=Path("/nowhere"),
+            context_length=512,
+            hidden_size=64,
+            model_type="llama",
+            n_parameters=1,
+            digest="d",
+            created=1,
+            engine_url=engine.url,
+        )
+        for name in ("nano", "meta/Nano-2")
+    ]
+    return Catalog(bases, aliases={"gpt-4o-mini": "nano"})
+
+
+def opener(engine: FakeEngine) -> Callable[[Settings], AbstractAsyncContextManager[Services]]:
+    """As `jobs.services.open_services`, with a catalogue of ours."""
+
+    @asynccontextmanager
+    async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+        offered = catalog(engine)
+        blobs = Blobs(settings.data_dir)
+        blobs.prepare()
+        async with (
+            open_store(settings.effective_database_url) as store,
+            open_queue(settings.effective_redis_url) as queue,
+            open_engines(settings, offered, store.machines) as engines,
+        ):
+            yield Services(
+                settings=settings,
+                store=store,
+                blobs=blobs,
+                queue=queue,
+                catalog=offered,
+                engines=engines,
+                keys=KeyRing(store),
+            )
+
+    return open_services
+
+
+@contextmanager
+def running_server(redis_url: str) -> Iterator[Server]:
+    """Serve on a data directory of its own."""
+    with (
+        private_directory("retune-api-") as directory,
+        running_fake_engine(directory / "engine.sock") as engine,
+    ):
+        settings = Settings(
+            data_dir=directory / "data", bases_dir=directory / "bases", redis_url=redis_url
+        )
+        migrate(settings.effective_database_url)
+        key = asyncio.run(_first_key(settings))
+        application = create_app(settings, open_services=opener(engine))
+        with serving(application) as url:
+            yield Server(url, key, settings, engine)
+
+
+@contextmanager
+def serving(application: ASGIApp) -> Iterator[str]:
+    """Serve on a port of the system's choice, in a thread, as `retune serve` does."""
+    config = uvicorn.Config(
+        application, port=0, log_level="warning", timeout_graceful_shutdown=1, server_header=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="uvicorn")
+    thread.start()
+    eventually(lambda: server.started or not thread.is_alive())
+    try:
+        assert server.started, "the server did not start"
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+async def _first_key(settings: Settings) -> str:
+    async with open_store(settings.effective_database_url) as store:
+        key, _ = await create_key(store, name="tests", organization_id="local")
+    return key

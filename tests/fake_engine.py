@@ -1,0 +1,167 @@
+"""An engine that answers as vLLM does, at once and with words we choose; the e2e tests ask a real one the same."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.polling import eventually
+
+WORDS = ("Hel", "lo, ", "wörld", " 🙂")
+USAGE = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
+
+
+class FakeEngine:
+    """vLLM's routes on a unix socket. What it was asked, and what became of it, can be looked at.
+
+    A request's last message steers it: `hold` never ends the answer, `break` cuts the connection in the
+    middle, `refuse` is answered with vLLM's own kind of 400.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.url = f"unix://{socket}"
+        self.requests: list[dict] = []
+        self.adapters: dict[str, str] = {}
+        self.generating = 0
+        self.stopped_early = 0
+        self._socket = socket
+
+    async def run(self, until: asyncio.Event, ready: threading.Event) -> None:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/v1/models", self._models),
+                web.post("/v1/load_lora_adapter", self._load),
+                web.post("/v1/unload_lora_adapter", self._unload),
+                web.post("/v1/chat/completions", self._chat),
+            ]
+        )
+        # As uvicorn does for vLLM: a client that goes ends what it asked for.
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
+        await runner.setup()
+        await web.UnixSite(runner, str(self._socket)).start()
+        ready.set()
+        await until.wait()
+        await runner.cleanup()
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        data = [{"id": name, "root": path} for name, path in self.adapters.items()]
+        return web.json_response({"data": data})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        self.adapters[asked["lora_name"]] = asked["lora_path"]
+        return web.Response(text="Success")
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        found = self.adapters.pop((await request.json())["lora_name"], None)
+        return web.Response(status=404 if found is None else 200)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        self.requests.append(asked)
+        is_base = asked["model"].startswith("base-")
+        if not is_base and asked["model"] not in self.adapters:
+            return _error(404, f"The model `{asked['model']}` does not exist.", "NotFoundError")
+        wish = asked["messages"][-1]["content"]
+        if wish == "refuse":
+            return _error(
+                400, "stop cannot contain an empty string. (parameter=stop)", "BadRequestError"
+            )
+        self.generating += 1
+        try:
+            if asked.get("stream"):
+                return await self._stream(request, asked, wish)
+            if wish == "hold":
+                await asyncio.Event().wait()
+            return web.json_response(_completion(asked))
+        except asyncio.CancelledError:
+            self.stopped_early += 1
+            raise
+        finally:
+            self.generating -= 1
+
+    async def _stream(self, request: web.Request, asked: dict, wish: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        for event in _events(asked):
+            # In pieces, so that no event and no character arrives in one.
+            await response.write(event[:11])
+            await response.write(event[11:])
+            if wish == "break":
+                request.transport.abort()
+                return response
+            if wish == "hold":
+                await asyncio.Event().wait()
+        await response.write_eof()
+        return response
+
+
+@contextmanager
+def running_fake_engine(socket: Path) -> Iterator[FakeEngine]:
+    """Run an engine in a thread of its own."""
+    engine = FakeEngine(socket)
+    loop = asyncio.new_event_loop()
+    until, ready = asyncio.Event(), threading.Event()
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(engine.run(until, ready)), name="fake engine"
+    )
+    thread.start()
+    eventually(ready.is_set)
+    try:
+        yield engine
+    finally:
+        loop.call_soon_threadsafe(until.set)
+        thread.join()
+        loop.close()
+
+
+def _completion(asked: dict) -> dict:
+    """Answer as vLLM 0.32 does, with the fields that OpenAI does not have."""
+    choice = {
+        "message": {
+            "role": "assistant", "content": "".join(WORDS), "refusal": None, "annotations": None,
+            "audio": None, "function_call": None, "tool_calls": [], "reasoning": None,
+        },
+        "logprobs": None, "finish_reason": "stop", "stop_reason": None, "token_ids": None,
+    }  # fmt: skip
+    return {
+        "id": "chatcmpl-internal", "object": "chat.completion", "created": 1_760_000_000,
+        "model": asked["model"], "service_tier": None, "system_fingerprint": "vllm-0.32.0-abc",
+        "choices": [{"index": index, **choice} for index in range(asked.get("n") or 1)],
+        "usage": USAGE | {"prompt_tokens_details": None}, "prompt_logprobs": None,
+        "prompt_token_ids": None, "kv_transfer_params": None,
+    }  # fmt: skip
+
+
+def _events(asked: dict) -> Iterator[bytes]:
+    def event(choices: list[dict], **more) -> bytes:
+        chunk = {
+            "id": "chatcmpl-internal", "object": "chat.completion.chunk", "created": 1_760_000_000,
+            "model": asked["model"], "choices": choices,
+        }  # fmt: skip
+        return b"data: " + json.dumps(chunk | more, ensure_ascii=False).encode() + b"\n\n"
+
+    def choice(delta: dict, **more) -> dict:
+        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | more
+
+    yield event([choice({"role": "assistant", "content": ""})])
+    for word in WORDS[:-1]:
+        yield event([choice({"content": word})])
+    yield event([choice({"content": WORDS[-1]}, finish_reason="stop", stop_reason=None)])
+    if (asked.get("stream_options") or {}).get("include_usage"):
+        yield event([], usage=USAGE)
+    yield b"data: [DONE]\n\n"
+
+
+def _error(status: int, message: str, kind: str) -> web.Response:
+    error = {"message": message, "type": kind, "param": None, "code": status}
+    return web.json_response({"error": error}, status=status)
