@@ -1,0 +1,97 @@
+"""Bytes on disk: whole or not there."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from jobs.blobs import Blobs
+from schemas.errors import StorageFull
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    made = Blobs(tmp_path)
+    made.prepare()
+    return made
+
+
+async def test_what_is_written_is_what_is_kept(blobs):
+    """Bytes, digest and lines are those of the input, however it was cut."""
+    content = b"".join(b'{"n": %d}\n' % n for n in range(300_000)) + "é".encode()
+    async with blobs.incoming() as incoming:
+        for start in range(0, len(content), 70_001):
+            await incoming.write(content[start : start + 70_001])
+        stored = await incoming.finish()
+        await blobs.keep_file(stored, "file-a")
+    assert blobs.file_path("file-a").read_bytes() == content
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+    assert (stored.bytes, stored.n_lines, stored.is_utf8) == (len(content), 300_001, True)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"ok\n\xc3", "é".encode("latin-1")])
+async def test_what_is_not_utf8_is_known(blobs, content):
+    """A bad byte is seen, and so is a character cut off at the end."""
+    async with blobs.incoming() as incoming:
+        await incoming.write(content)
+        assert not (await incoming.finish()).is_utf8
+
+
+async def test_what_is_given_up_leaves_nothing(blobs, tmp_path):
+    """An upload that breaks off leaves no byte behind."""
+    with pytest.raises(ConnectionError):
+        async with blobs.incoming() as incoming:
+            await incoming.write(b"x" * 2**21)
+            raise ConnectionError
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_an_adapter_is_copied_whole(blobs, tmp_path):
+    """Its files are there under its id, and the source stays."""
+    source = tmp_path / "trained"
+    source.mkdir()
+    (source / "adapter_config.json").write_text("{}")
+    await blobs.keep_adapter(source, "adapter-1")
+    assert (blobs.adapter_dir("adapter-1") / "adapter_config.json").read_text() == "{}"
+    assert blobs.adapter_ids() == ["adapter-1"]
+    assert (source / "adapter_config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a.b", "a\0b", "ä", "/etc/passwd"])
+def test_what_is_no_id_is_no_path(blobs, name):
+    """Nothing but letters, digits, - and _ ever reaches the file system."""
+    with pytest.raises(ValueError, match="is no id"):
+        blobs.file_path(name)
+
+
+FILL = """
+import asyncio, resource, sys
+from pathlib import Path
+from jobs.blobs import Blobs
+import errno
+
+class Full:
+    def __init__(self, file): self.file = file
+    def write(self, data): raise OSError(errno.ENOSPC, "No space left on device")
+    def __getattr__(self, name): return getattr(self.file, name)
+
+async def main():
+    blobs = Blobs(Path(sys.argv[1]))
+    blobs.prepare()
+    async with blobs.incoming() as incoming:
+        incoming._file = Full(incoming._file)
+        await incoming.write(b"x" * 2**21)
+
+asyncio.run(main())
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    """The error says what to do; no partial file stays."""
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert StorageFull.__name__ in done.stderr
+    assert "no space left" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
