@@ -111,14 +111,14 @@ def prepare(out_dir: Path, *, gguf_path: Path | None, report: Callable[[str], No
     report(f"Prepared {out_dir}")
 
 
-def find_gguf() -> Path:
+def find_gguf(package: str = PACKAGE) -> Path:
     """Return where the installed package keeps the model.
 
     Raises:
         PreparationFailed: The package is not installed, or lacks the file.
     """
     # Only located, never imported: importing the package asks for llama.cpp.
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
     if not folders:
         raise PreparationFailed(f"The package with SmolLM2 is not installed. Run: {INSTALL}")
