@@ -111,13 +111,13 @@ def _ours(settings: Settings) -> dict[str, Offer]:
 def _prepare(
     offer: Offer, settings: Settings, digests: DigestCache, environ: Mapping[str, str]
 ) -> BaseModelInfo:
-    directory = inspect_directory(offer.directory or _downloaded(offer, environ))
-    bounds = (settings.context_length, offer.context_length, directory.max_context)
     try:
+        directory = inspect_directory(offer.directory or _downloaded(offer, environ))
         digest = digests.digest(directory.files)
         created = int((directory.path / CONFIG).stat().st_mtime)
     except OSError as exc:
         raise UnusableBase([f"{exc.filename} cannot be read: {exc.strerror}."]) from exc
+    bounds = (settings.context_length, offer.context_length, directory.max_context)
     return BaseModelInfo(
         name=offer.name,
         directory=directory.path,

@@ -11,11 +11,10 @@ from pathlib import Path
 def cache_directory(environ: Mapping[str, str]) -> Path:
     """Return the cache that the client would use, whether or not it exists."""
     if cache := environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
+        return _expanded(cache, environ)
     if home := environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    user_cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(user_cache).expanduser() / "huggingface" / "hub"
+        return _expanded(home, environ) / "hub"
+    return _expanded(environ.get("XDG_CACHE_HOME") or "~/.cache", environ) / "huggingface" / "hub"
 
 
 def find_snapshot(hub_id: str, environ: Mapping[str, str]) -> Path | None:
@@ -31,6 +30,11 @@ def find_snapshot(hub_id: str, environ: Mapping[str, str]) -> Path | None:
     if not snapshots.is_dir():
         return None
     return max((path for path in snapshots.iterdir() if path.is_dir()), key=_age, default=None)
+
+
+def _expanded(path: str, environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME", "/")
+    return Path(home, path.removeprefix("~/")) if path.startswith("~/") else Path(path)
 
 
 def _age(path: Path) -> int:

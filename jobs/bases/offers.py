@@ -32,6 +32,7 @@ from schemas.base import Schema
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 """A colon would break `ft:<base>:…` apart."""
+_FORMS: Final = "It should be NAME=DIRECTORY-OR-HUB-ID,… or the path of a TOML file."
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def parse_offers(text: str, *, known: frozenset[str]) -> Offers:
     if not text:
         return Offers()
     if text.endswith(".toml") or "=" not in text:
-        return _from_file(Path(text).expanduser())
+        return _from_file(_expanded(text))
     return _from_entries(text, known)
 
 
@@ -115,7 +116,7 @@ def _from_entries(text: str, known: frozenset[str]) -> Offers:
 def _add_entry(offers: Offers, name: str, source: str, *, names: frozenset[str]) -> None:
     if not _is_name(name, offers) or not _is_new(name, offers):
         return
-    path = Path(source).expanduser()
+    path = _expanded(source)
     if source in names - {name}:
         offers.aliases[name] = source
     elif source.startswith((".", "/", "~")) or (source and path.is_dir()):
@@ -133,12 +134,7 @@ def _from_file(path: Path) -> Offers:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as exc:
         return Offers(
-            problems=[
-                (
-                    f"RETUNE_BASE_MODELS: {path} cannot be read: {exc.strerror}. "
-                    "It should be NAME=DIRECTORY-OR-HUB-ID,… or the path of a TOML file."
-                )
-            ]
+            problems=[f"RETUNE_BASE_MODELS: {path} cannot be read: {exc.strerror}. {_FORMS}"]
         )
     except ValueError as exc:  # not UTF-8, or not TOML
         return Offers(problems=[f"{path} is not TOML: {exc}."])
@@ -175,9 +171,7 @@ def _add_table(offers: Offers, name: str, table: object, *, file: Path) -> None:
             place = ".".join(["models", name, *map(str, error["loc"])])
             offers.problems.append(f"{file}: {place}: {error['msg']}.")
         return
-    directory = (
-        None if given.path is None else (file.parent / Path(given.path).expanduser()).absolute()
-    )
+    directory = None if given.path is None else (file.parent / _expanded(given.path)).absolute()
     offers.models[name] = Offer(name, directory, given.hub, given.context_length)
 
 
@@ -195,3 +189,10 @@ def _is_new(name: str, offers: Offers) -> bool:
         return True
     offers.problems.append(f"{name} is configured twice; the first one counts.")
     return False
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody's home: it will be told as a directory that is not there
+        return Path(path)
