@@ -440,9 +440,10 @@ _KNOWN: Final = {
 
 _PYDANTIC: Final = re.compile(r"'loc': '(?:body\.)?([^']*)', 'msg': (['\"])(.*?)\2, ")
 _INSIDES: Final = (
+    (re.compile(r"^Loading lora \S+ failed: |^Call to add_lora method failed: "), ""),
     (re.compile(r"\s*\(parameter=.*\)\s*$", re.DOTALL), ""),
     (re.compile(r"\b(?:base|adapter)-[0-9A-Za-z]+\b"), "the model"),  # internal names
-    (re.compile(r"(?:<path>|(?<![\w.])(?:/[\w.\-]+){2,})"), "its files"),
+    (re.compile(r"<path>|(?<![\w.])(?:/[\w.\-]+){2,}"), "its directory"),
     (re.compile(r"\bvLLM\b", re.IGNORECASE), "the model server"),
 )
 
