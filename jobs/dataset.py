@@ -8,7 +8,7 @@ CPU-bound: run it in a thread or process.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -98,7 +98,10 @@ def check_file(
     failure = failure_of(examination, role=role, file_id=file_id, is_rendered=renderer is not None)
     if failure:
         raise failure
-    return examination.report
+    report = examination.report
+    # A job may have two files, and shows the warnings of both.
+    warnings = tuple(f"In the {role} file: {warning}" for warning in report.warnings)
+    return replace(report, warnings=warnings)
 
 
 def examine_file(
