@@ -6,30 +6,23 @@ socket that none but our user can open, and dies with the process that started i
 
 import asyncio
 import contextlib
-import ctypes
 import importlib.util
 import logging
-import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from serving.child import die_with_us
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS: Final = 30.0
 """Long enough to read back an append-only file of a few gigabytes."""
 STOP_SECONDS: Final = 5.0
+_PING_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
 _MAX_PAUSE_SECONDS: Final = 5.0
 """Between two attempts to bring back a server that keeps dying."""
-_PR_SET_PDEATHSIG: Final = 1
-"""From `linux/prctl.h`."""
 _LOG_TAIL_BYTES: Final = 2000
 
 
@@ -154,7 +147,7 @@ class RedisServer:
                     stderr=log,
                     # A Ctrl-C at the terminal is for us; we stop the server last.
                     start_new_session=True,
-                    preexec_fn=_die_with_this_process() if sys.platform == "linux" else None,
+                    preexec_fn=die_with_us(),
                 )
             except OSError as exc:
                 raise RedisServerError(f"{binary} cannot be started: {exc}") from exc
@@ -181,13 +174,17 @@ class RedisServer:
             ) from exc
 
     async def _answers(self) -> bool:
-        if not self.socket.exists():
+        # By hand: a cancellation while redis-py 5.3 connects may be swallowed, and we would watch for ever.
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(self.socket)
+                try:
+                    writer.write(b"PING\r\n")
+                    return await reader.readline() == b"+PONG\r\n"
+                finally:
+                    writer.close()
+        except OSError:  # not listening yet; TimeoutError is one too
             return False
-        async with Redis(unix_socket_path=str(self.socket), socket_timeout=1) as client:
-            try:
-                return bool(await client.ping())
-            except (RedisError, OSError):
-                return False  # not listening yet, or still reading its data
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
@@ -204,16 +201,3 @@ class RedisServer:
 
     def _log_tail(self) -> str:
         return self.log_path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
-
-
-def _die_with_this_process() -> Callable[[], None]:
-    """Return what a child runs before its program, so that the kernel kills it with us."""
-    libc = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may take a lock
-    parent = os.getpid()
-
-    def ask_the_kernel() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return ask_the_kernel

@@ -19,8 +19,8 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 LOW_BYTES: Final = 5 * 2**30
 """Some adapters, checkpoints and uploads."""
 NEEDED_BYTES: Final = 2**29
-BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""As /proc/cpuinfo names them, on x86 and on Arm."""
+BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
+"""As /proc/cpuinfo names them."""
 
 
 class Check(Schema):
@@ -218,7 +218,7 @@ def check_cpu(flags: frozenset[str], gpus: Sequence[str]) -> Check:
         name="bf16",
         status="warn",
         seen="this CPU has no instructions for it",
-        advice="Everything works, several times slower. Nothing to repair.",
+        advice="Models run in float32: slower and in twice the memory. Nothing to repair.",
     )
 
 

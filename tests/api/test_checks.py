@@ -155,7 +155,6 @@ def test_a_server_may_run_or_not(running):
     ("flags", "gpus", "status"),
     [
         ({"avx2", "avx512_bf16"}, [], "ok"),
-        ({"asimd", "bf16"}, [], "ok"),
         ({"avx2"}, H200, "ok"),
         ({"avx2"}, [], "warn"),
     ],

@@ -152,6 +152,18 @@ async def test_watching_survives_a_start_that_fails(make_server, short_tmp_path)
         watching.cancel()
 
 
+async def test_watching_ends_when_cancelled_in_the_middle_of_a_start(make_server):
+    """A watcher that is cancelled while it brings the server back ends, and no server is left."""
+    for _ in range(5):
+        async with make_server() as server, asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(server.watch())
+            killed = server.pid
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda server=server, killed=killed: server.pid not in (None, killed))
+            watching.cancel()
+        assert server.pid is None
+
+
 async def test_a_second_server_is_refused(server, make_server):
     """A socket on which a server answers is not taken over."""
     with pytest.raises(RedisServerError, match="already answers"):
