@@ -4,21 +4,21 @@ One engine serves one base and the adapters loaded into it, on a unix socket tha
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
 from schemas.bases import BaseModelInfo
 from schemas.settings import Settings
+from serving.child import die_with_us
 from serving.vllm import Vllm
-from serving.weights import linear_layers
+from serving.weights import UnreadableWeights, linear_layers
 
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["bfloat16", "float32"]
@@ -56,8 +56,6 @@ _TOOL_PARSERS: Final = {
 }
 """What tells a template's family apart; the first that is found counts."""
 _KEPT_PREFIXES: Final = ("CUDA_", "NVIDIA_", "NCCL_")
-_PR_SET_PDEATHSIG: Final = 1
-"""From `linux/prctl.h`."""
 
 
 class EngineFailed(Exception):
@@ -213,18 +211,21 @@ class EngineProcess:
         """Start the process; `wait_until_healthy` tells when it answers.
 
         Raises:
-            EngineFailed: No vLLM is installed.
+            EngineFailed: No vLLM is installed, or the base cannot be read.
         """
         device = find_device()
         dtype = serving_dtype(device, read_cpu_flags())
-        command = await asyncio.to_thread(
-            command_line,
-            self.base,
-            self._settings,
-            socket=self._socket,
-            device=device,
-            dtype=dtype,
-        )
+        try:
+            command = await asyncio.to_thread(
+                command_line,
+                self.base,
+                self._settings,
+                socket=self._socket,
+                device=device,
+                dtype=dtype,
+            )
+        except (OSError, UnreadableWeights) as exc:
+            raise EngineFailed(f"The base {self.base.name} cannot be read: {exc}") from exc
         self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         _rotate(self.log_path)
@@ -237,7 +238,7 @@ class EngineProcess:
                 cwd=self._socket.parent,
                 env=environment(os.environ, device=device),
                 start_new_session=True,  # a group of its own, for `stop`; and no Ctrl-C from our terminal
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=die_with_us(signal.SIGTERM),  # time to end its own children,
             )
 
     async def wait_until_healthy(self, timeout: float = START_SECONDS) -> None:  # noqa: ASYNC109
@@ -354,19 +355,6 @@ def _rotate(log_path: Path) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if log_path.exists() and log_path.stat().st_size > _MAX_LOG_BYTES:
         log_path.replace(log_path.with_name(log_path.name + ".1"))
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """Return what the child does before it becomes vLLM: ask Linux to end it with its parent."""
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def prepare() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it ended while we were being made
-                os._exit(1)
-
-    return prepare
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
