@@ -188,9 +188,10 @@ def _is_nested_within(body: bytes, limit: int) -> bool:
     """Tell whether the brackets outside strings pair up within `limit` levels."""
     brackets = _STRING.sub(b"", body).translate(_OPENING_AND_CLOSING, _NO_BRACKET)
     for _ in range(limit):
-        if not brackets:
-            return True
+        length = len(brackets)
         brackets = brackets.replace(b"[]", b"")  # takes off the innermost level everywhere
+        if len(brackets) == length:
+            break
     return not brackets
 
 

@@ -387,7 +387,7 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
     }
     if plain["role"] == "developer":
         plain["role"] = "system"  # OpenAI's newer word for it
-    if "refusal" in message:
+    if message.get("refusal"):
         plain.setdefault("content", message["refusal"])
     if isinstance(plain.get("content"), list):
         plain["content"] = [

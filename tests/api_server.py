@@ -52,6 +52,14 @@ class Server:
         asyncio.run(self._publish(name, base))
         return name
 
+    def fail_engine(self, base: str, message: str) -> None:
+        """Report that an engine does not start, as its keeper does."""
+        asyncio.run(self._report(base, message))
+
+    async def _report(self, base: str, message: str) -> None:
+        async with open_store(self.settings.effective_database_url) as store:
+            await store.machines.report_engine(base, "failed", now=1.0, message=message)
+
     async def _publish(self, name: str, base: str) -> None:
         async with open_store(self.settings.effective_database_url) as store:
             done = record(project_id=PROJECT)
@@ -69,7 +77,7 @@ class Server:
 
 
 def catalog(engine: FakeEngine) -> Catalog:
-    """Two bases, one with a slash in its name, on one engine."""
+    """Two bases on one engine, one with a slash in its name, and one without an engine."""
     bases = [
         BaseModelInfo(
             name=name,
@@ -80,9 +88,13 @@ def catalog(engine: FakeEngine) -> Catalog:
             n_parameters=1,
             digest="d",
             created=1,
-            engine_url=engine.url,
+            engine_url=engine_url,
         )
-        for name in ("nano", "meta/Nano-2")
+        for name, engine_url in (
+            ("nano", engine.url),
+            ("meta/Nano-2", engine.url),
+            ("lost", None),
+        )
     ]
     return Catalog(bases, aliases={"gpt-4o-mini": "nano"})
 

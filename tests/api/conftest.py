@@ -17,14 +17,14 @@ def server(redis_server_url: str) -> Iterator:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(server) -> Iterator[OpenAI]:
     """OpenAI's own SDK, unmodified."""
     with OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def http(server) -> Iterator[httpx.Client]:
     """A plain client with the key, for what the SDK would not send."""
     headers = {"authorization": f"Bearer {server.key}"}

@@ -1,0 +1,118 @@
+"""What of a chat request an engine is asked."""
+
+import pytest
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
+from pydantic import ValidationError
+
+from schemas.chat import ChatRequest, to_upstream
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def upstream(**fields) -> dict:
+    request = ChatRequest.model_validate({"model": "public", "messages": HELLO} | fields)
+    return to_upstream(request, model="internal", cache_salt="salt")
+
+
+@pytest.mark.parametrize(
+    "params", [CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming]
+)
+def test_every_documented_field_is_known(params: type) -> None:
+    """Whatever the newest SDK can send is taken or refused by name, never "unknown"."""
+    assert set(params.__annotations__) <= set(ChatRequest.model_fields)
+
+
+def test_names_are_ours() -> None:
+    """The engine sees its own name of the model and a salt of ours."""
+    assert upstream() == {"model": "internal", "messages": HELLO, "cache_salt": "salt"}
+
+
+def test_null_is_absent() -> None:
+    """A field that is null is as if it had not been sent."""
+    nulls = dict.fromkeys(set(ChatRequest.model_fields) - {"model", "messages"})
+    assert upstream(**nulls) == upstream()
+
+
+def test_what_means_nothing_here_stays_here() -> None:
+    """Fields that do not touch the answer are accepted and go no further."""
+    fields = {
+        "user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "default",
+        "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h",
+        "prompt_cache_options": {"ttl": "30m"}, "modalities": ["text"], "verbosity": "medium",
+    }  # fmt: skip
+    assert upstream(**fields) == upstream()
+
+
+def test_what_shapes_the_answer_goes_on() -> None:
+    """Sampling, tools and formats reach the engine as they were sent."""
+    function = {"name": "f", "parameters": {"type": "object", "default": None}}
+    fields = {
+        "temperature": 0.5, "top_p": 0.9, "seed": 1, "stop": ["a"], "n": 2, "logprobs": True,
+        "top_logprobs": 3, "logit_bias": {"5": 1}, "frequency_penalty": 1, "presence_penalty": -1,
+        "max_tokens": 5, "max_completion_tokens": 6, "parallel_tool_calls": False,
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
+        "reasoning_effort": "low", "stream": True,
+    }  # fmt: skip
+    assert upstream(**fields) == upstream() | fields
+
+
+def test_usage_of_a_stream() -> None:
+    """Of `stream_options` only what the engine knows goes on."""
+    options = {"include_usage": True, "include_obfuscation": False}
+    asked = upstream(stream=True, stream_options=options)
+    assert asked["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in upstream(stream=True, stream_options={})
+
+
+def test_several_greedy_answers() -> None:
+    """Several answers at temperature 0 are asked for in a way that vLLM takes; one is left as it is."""
+    several = upstream(n=2, temperature=0)
+    assert (several["n"], several["temperature"], several["top_k"]) == (2, 1, 1)
+    assert "top_k" not in upstream(n=1, temperature=0)
+
+
+def test_no_probability_mass() -> None:
+    """`top_p` 0, which vLLM refuses, becomes the smallest it takes."""
+    assert 0 < upstream(top_p=0)["top_p"] < 1e-3
+
+
+def test_messages() -> None:
+    """Messages reach the chat template in the words that templates know."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    sent = [
+        {"role": "developer", "content": "be kind"},
+        {"role": "user", "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": {}}]},
+        {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None},
+        {"role": "tool", "tool_call_id": "call_1", "content": "1"},
+        {"role": "assistant", "refusal": "no", "annotations": []},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
+        {"role": "user", "content": "", "name": "Ann"},
+    ]
+    assert upstream(messages=sent)["messages"] == [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "1"},
+        {"role": "assistant", "content": "no"},
+        {"role": "assistant", "content": [{"type": "text", "text": "never"}]},
+        {"role": "user", "content": "", "name": "Ann"},
+    ]
+
+
+@pytest.mark.parametrize("size", [16, 17])
+def test_depth_of_a_schema(size: int) -> None:
+    """A schema may nest sixteen objects, and no more."""
+    schema: dict = {"type": "string"}
+    for _ in range(size - 1):
+        schema = {"type": "object", "properties": {"inner": schema}}
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    if size == 16:
+        assert upstream(response_format=response_format)["response_format"] == response_format
+    else:
+        with pytest.raises(ValidationError, match="deeper than 32"):
+            upstream(response_format=response_format)
