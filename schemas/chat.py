@@ -379,14 +379,12 @@ def to_upstream(request: ChatRequest, *, model: str, cache_salt: str) -> dict[st
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message as chat templates know it."""
+    """Return a message as the engine hands it to the chat template, and as training rendered it."""
     plain = {
         name: message[name]
         for name in ("role", "content", "name", "tool_calls", "tool_call_id")
         if message.get(name) is not None
     }
-    if plain["role"] == "developer":
-        plain["role"] = "system"  # OpenAI's newer word for it
     if message.get("refusal"):
         plain.setdefault("content", message["refusal"])
     if isinstance(plain.get("content"), list):

@@ -198,7 +198,7 @@ def test_only_what_we_wrote_reaches_the_engine(client: OpenAI, server: Server) -
     )
     asked = server.engine.requests[-1]
     assert asked.keys() == {"model", "messages", "max_completion_tokens", "cache_salt"}
-    assert asked["messages"][0] == {"role": "system", "content": "be kind"}
+    assert asked["messages"][0] == {"role": "developer", "content": "be kind"}
     assert len(asked["cache_salt"]) == 64
 
 

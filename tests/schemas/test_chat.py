@@ -82,7 +82,7 @@ def test_no_probability_mass() -> None:
 
 
 def test_messages() -> None:
-    """Messages reach the chat template in the words that templates know."""
+    """Of messages, what a chat template can use goes on."""
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     sent = [
         {"role": "developer", "content": "be kind"},
@@ -94,7 +94,7 @@ def test_messages() -> None:
         {"role": "user", "content": "", "name": "Ann"},
     ]
     assert upstream(messages=sent)["messages"] == [
-        {"role": "system", "content": "be kind"},
+        {"role": "developer", "content": "be kind"},
         {"role": "user", "content": [{"type": "text", "text": "a"}]},
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": "1"},
