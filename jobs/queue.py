@@ -79,6 +79,22 @@ class Queue:
 
 
 @asynccontextmanager
+async def open_pool(url: str) -> AsyncGenerator[ArqRedis]:
+    """Connect to Redis as arq does, and let go of it at the end, which arq itself does not.
+
+    Raises:
+        RedisError: It does not answer.
+    """
+    pool = await create_pool(
+        redis_settings(url), job_serializer=to_bytes, job_deserializer=from_bytes
+    )
+    try:
+        yield pool
+    finally:
+        await pool.aclose(close_connection_pool=True)
+
+
+@asynccontextmanager
 async def open_queue(url: str) -> AsyncGenerator[Queue]:
     """Open the queue; Redis need not be there yet."""
     queue = Queue(url)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jobs import events
 from jobs.claims import Claim
-from jobs.dataset import DatasetReport, check_file
+from jobs.dataset import FileRole, check_file
+from jobs.dataset_report import DatasetReport
 from jobs.lifecycle import advance
 from jobs.rendering import Renderer
 from jobs.store.jobs import NewEvent, Outcome
@@ -38,7 +39,7 @@ async def validate(claim: Claim) -> None:
 
 
 async def _check(
-    claim: Claim, base: BaseModelInfo, renderer: Renderer, *, role: str
+    claim: Claim, base: BaseModelInfo, renderer: Renderer, *, role: FileRole
 ) -> DatasetReport:
     job = claim.record.job
     file_id = job.training_file if role == "training" else job.validation_file

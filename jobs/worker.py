@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+from arq import ArqRedis, func
 from arq import Worker as ArqWorker
-from arq import func
+from arq.worker import Function
 from redis.exceptions import RedisError
 
 from jobs import events, files
 from jobs.claims import LEASE, Claim, held
 from jobs.lifecycle import advance
-from jobs.queue import KICK, from_bytes, redis_settings, to_bytes
+from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.services import Services
 from jobs.store.jobs import Outcome
 from jobs.store.records import Fenced, JobRecord, WorkerRecord
@@ -145,27 +146,19 @@ class Worker:
     async def _listen(self) -> None:
         """Hear arq's wake-ups; when Redis goes away, wait for it to come back."""
 
-        async def kick(_context: dict[Any, Any], *job_ids: str, **_: object) -> None:
-            for job_id in job_ids:
+        # arq fixes these names.
+        async def kick(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, ARG001
+            for job_id in args:
                 await self.look(job_id)
 
         while True:
-            worker = ArqWorker(
-                [func(kick, name=KICK, timeout=20, keep_result=0, max_tries=1)],
-                redis_settings=redis_settings(self._services.settings.effective_redis_url),
-                job_serializer=to_bytes,
-                job_deserializer=from_bytes,
-                handle_signals=False,
-                poll_delay=0.2,
-                health_check_interval=5,
-                log_results=False,
-            )
             try:
-                await worker.main()
+                async with open_pool(self._services.settings.effective_redis_url) as pool:
+                    await _run_arq(
+                        func(kick, name=KICK, timeout=20, keep_result=0, max_tries=1), pool
+                    )
             except (RedisError, OSError, TimeoutError) as exc:
                 logger.warning("Redis is away, the sweep goes on: %r", exc)
-            finally:
-                await _close(worker)
             await asyncio.sleep(_SWEEP_EVERY)
 
 
@@ -256,9 +249,21 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-async def _close(worker: ArqWorker) -> None:
+async def _run_arq(function: Function, pool: ArqRedis) -> None:
+    worker = ArqWorker(
+        [function],
+        redis_pool=pool,
+        job_serializer=to_bytes,
+        job_deserializer=from_bytes,
+        handle_signals=False,
+        poll_delay=0.2,
+        health_check_interval=5,
+        log_results=False,
+    )
     try:
-        async with asyncio.timeout(2):
-            await worker.close()
-    except (RedisError, OSError, TimeoutError) as exc:
-        logger.debug("closing arq: %r", exc)
+        await worker.main()
+    finally:
+        # Not `Worker.close`: it waits on Redis, which may be what went away.
+        for task in worker.tasks.values():
+            task.cancel()
+        await asyncio.gather(*worker.tasks.values(), return_exceptions=True)

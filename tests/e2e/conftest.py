@@ -7,11 +7,11 @@ from tests.servers import private_directory
 
 
 @pytest.fixture(scope="session")
-def server(bases_dir):
+def server():
     """A server with everything real: Redis, SQL, worker, trainer, vLLM."""
     with (
         private_directory("retune-e2e-") as directory,
-        running_server(directory / "data", RETUNE_BASES_DIR=str(bases_dir)) as running,
+        running_server(directory / "data") as running,
     ):
         yield running
 

@@ -47,9 +47,7 @@ def test_the_job_says_what_it_did(succeeded, client):
     assert succeeded.error is None
     assert isinstance(succeeded.hyperparameters.learning_rate_multiplier, float | int)
     assert succeeded.seed == 11
-    assert succeeded.model_extra["metadata"] == {"team": "e2e"} or succeeded.metadata == {
-        "team": "e2e"
-    }
+    assert succeeded.metadata == {"team": "e2e"}
 
 
 def test_events_come_in_openais_order_and_words(succeeded, client):

@@ -44,7 +44,7 @@ async def claim_again(services, job_id, *, now=None):
         owner="worker-test",
         validating=False,
         now=time.time() + 1e6 if now is None else now,
-        lease=30.0,
+        lease=0.0,
     )
     return Claim(services, record)
 
