@@ -52,7 +52,12 @@ def step_done(step: StepDone) -> NewEvent:
         value = getattr(step, name)
         if value is not None:
             data[name] = round(value, 5)
-    data |= {"learning_rate": step.learning_rate, "grad_norm": round(step.grad_norm, 5)}
+    data |= {
+        "learning_rate": step.learning_rate,
+        "grad_norm": round(step.grad_norm, 5),
+        "tokens": step.tokens,
+        "seconds": round(step.seconds, 4),
+    }
     return NewEvent(
         dedupe_key=f"step-{step.step}", event=_event(message, type_="metrics", data=data)
     )
