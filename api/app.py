@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from litestar import Litestar, Router
 from litestar.di import Provide
@@ -22,7 +23,7 @@ from schemas.settings import Settings
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
-_PREFIXES = ("/v1", "/")
+_PREFIXES: Final = ("/v1", "/")
 """SDKs whose `base_url` lacks `/v1` ask without it."""
 
 

@@ -230,7 +230,8 @@ class NamedSchema(RequestBody):
 
     name: FunctionName
     description: str | None = None
-    schema_: JsonSchema | None = Field(default=None, alias="schema")
+    schema_: JsonSchema = Field(alias="schema")
+    """OpenAI's specification lets it be absent; then there is nothing to hold the answer to."""
     strict: bool | None = None
 
 

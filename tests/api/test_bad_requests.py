@@ -136,6 +136,12 @@ BODIES = [
     (CHAT, TALK | {"tools": [{}] * 129}, "array_above_max_length", "tools"),
     (CHAT, TALK | {"tool_choice": "always"}, "invalid_value", "tool_choice"),
     (CHAT, TALK | {"response_format": {"type": "xml"}}, "invalid_value", "response_format.type"),
+    (
+        CHAT,
+        TALK | {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+        "missing_required_parameter",
+        "response_format.json_schema.schema",
+    ),
     (CHAT, schema(DEEP_SCHEMA), "invalid_value", "response_format.json_schema.schema"),
     (CHAT, schema({"a": "x" * 70_000}), "invalid_value", "response_format.json_schema.schema"),
     (CHAT, schema({"pattern": "x" * 300}), "invalid_value", "response_format.json_schema.schema"),
