@@ -250,7 +250,7 @@ def _and_others(problems: Sequence[Problem]) -> str:
     if not problems:
         return ""
     lines = listed([problem.line for problem in problems[:NAMED]])
-    more = ", …" if len(problems) > NAMED else ""
+    end = ", …" if len(problems) > NAMED else "."
     least = "at least " if len(problems) + 1 == MAX_PROBLEMS else ""
     noun = "line" if len(problems) == 1 else "lines"
-    return f" … and {least}{len(problems)} more: {noun} {lines}{more}."
+    return f" … and {least}{len(problems)} more: {noun} {lines}{end}"

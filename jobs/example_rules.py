@@ -62,10 +62,14 @@ def _about_json(line: bytes, error: str) -> Complaint:
             f"is not UTF-8: byte 0x{line[exc.start]:02x} at column {exc.start + 1}",
             _encoding_advice(line),
         )
-    for sign, advice in _SIGNS:
-        if sign.search(text) or sign.search(error):
-            return Complaint(f"is not valid JSON: {error.removesuffix(' at line 1')}", advice)
-    return Complaint(f"is not valid JSON: {error}", _ONE_OBJECT)
+    signs = (sign for sign in _SIGNS if sign.pattern.search(text) or sign.pattern.search(error))
+    sign = next(signs, None)
+    return Complaint(f"is not valid JSON: {_in_line(error)}", sign.advice if sign else _ONE_OBJECT)
+
+
+def _in_line(error: object) -> str:
+    """Return the parser's words without its line: there is only one, and the file's is told."""
+    return str(error).replace(" at line 1 column ", " at column ")
 
 
 _ONE_OBJECT: Final = 'Each line must hold one JSON object like {"messages": [...]}.'
@@ -233,9 +237,8 @@ def _ends_with_an_answer(example: ChatExample) -> Complaint | None:
     if last.role == "assistant":
         return None
     return Complaint(
-        f"must end with an assistant message, but the last one is from {last.role}",
-        "Add the answer, or remove what comes after it.",
-        message=len(example.messages),
+        f"must end with an assistant message, but message {len(example.messages)} is from {last.role}",
+        "Add the answer, or remove what comes after the last one.",
     )
 
 
@@ -278,7 +281,7 @@ def _not_an_object(arguments: str) -> str | None:
     try:
         value = from_json(arguments, allow_inf_nan=False)
     except ValueError as exc:
-        return f"that are not JSON ({exc})"
+        return f"that are not JSON ({_in_line(exc)})"
     return None if isinstance(value, dict) else f"that hold {kind_of(value)}, expected an object"
 
 

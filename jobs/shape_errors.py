@@ -133,9 +133,10 @@ def _wrong_type(path: str, error: ErrorDetails) -> tuple[str, str]:
         "bool_type": "true or false",
         "none_required": "null",
     }.get(error["type"], "a string or an array of text parts")
-    subject = f"has {path} that is" if path else "is"
+    found = kind_of(error["input"])
+    fault = f"has {found} as {path}" if path else f"is {found}"
     key = path.rpartition(".")[2]
-    return f"{subject} {kind_of(error['input'])}, expected {expected}", ADVICE.get(key, "")
+    return f"{fault}, expected {expected}", ADVICE.get(key, "")
 
 
 def _wrong_weight(path: str, error: ErrorDetails) -> tuple[str, str]:
