@@ -27,7 +27,7 @@ _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
 _EXPECTED_FILES: Final = frozenset({_CONFIG, _WEIGHTS, "proof.json", "README.md"})
 _KEY: Final = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<half>[AB])\.weight")
-_LOAD_SECONDS: Final = 30.0
+LOAD_SECONDS: Final = 30.0
 
 
 class AdapterFacts(Schema):
@@ -85,9 +85,13 @@ class Residency:
 
     It remembers what it loaded itself. An engine that restarted has lost it all, as `AdapterMissing` tells:
     `forget`, then `ensure` again.
+
+    Args:
+        patience: Seconds that a caller waits for a load.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patience: float = LOAD_SECONDS) -> None:
+        self._patience = patience
         self._loads: dict[str, dict[str, asyncio.Task[None]]] = {}
         """Engine's URL → adapter's name → its load, under way or done."""
 
@@ -109,7 +113,7 @@ class Residency:
 
         Raises:
             AdapterRejected: vLLM refuses it.
-            ModelServerUnavailable: vLLM is not there, or did not load it within 30 s.
+            ModelServerUnavailable: vLLM is not there, or did not load it in time.
         """
         loads = self._loads.setdefault(vllm.url, {})
         load = loads.get(name)
@@ -117,7 +121,7 @@ class Residency:
             load = asyncio.create_task(vllm.load_adapter(name, path), name=f"load {name}")
             loads[name] = load
         try:
-            async with asyncio.timeout(_LOAD_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await asyncio.shield(load)
         except TimeoutError as exc:
             raise ModelServerUnavailable(
