@@ -1,0 +1,61 @@
+"""The adapters that a run hands over: one at the end of each epoch, with its proof."""
+
+import shutil
+from pathlib import Path
+from typing import Final, Self
+
+from jobs.training.directories import sweep_unfinished, write_directory
+from jobs.training.proof import Prover
+from jobs.training.run import Run
+from schemas.training import CheckpointSaved, TrainingSpec
+
+_PROOF: Final = "proof.json"
+
+
+class Checkpoints:
+    """`checkpoints/step-N/`, each written once and never changed.
+
+    Args:
+        directory: Theirs alone.
+        base_name: Of the base, as the adapter's config names it.
+        prover: Measures each adapter.
+    """
+
+    def __init__(self, directory: Path, *, base_name: str, prover: Prover) -> None:
+        self._directory = directory
+        self._base_name = base_name
+        self._prover = prover
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, *, after_step: int, prover: Prover) -> Self:
+        """Return those in a spec's `work_dir`, for a run that goes on after a step."""
+        checkpoints = cls(
+            spec.work_dir / "checkpoints",
+            base_name=spec.base_name or spec.base_dir.name,
+            prover=prover,
+        )
+        checkpoints._forget_beyond(after_step)
+        return checkpoints
+
+    def ensure(self, run: Run, *, epoch: int) -> CheckpointSaved:
+        """Return the checkpoint of the step that the run is at; write it where it is not there."""
+        target = self._directory / f"step-{run.step}"
+
+        def fill(directory: Path) -> None:
+            run.model.save_adapter(directory, base_name=self._base_name)
+            proof = self._prover.prove(run.model)
+            (directory / _PROOF).write_text(proof.model_dump_json(), encoding="utf-8")
+
+        if not target.is_dir():
+            write_directory(target, fill)
+        return CheckpointSaved(step=run.step, epoch=epoch, adapter_dir=target)
+
+    def _forget_beyond(self, step: int) -> None:
+        """Delete what is half-written, and what this run has not reached.
+
+        That is another run's, or left by a process that died before its resume point was read.
+        """
+        sweep_unfinished(self._directory)
+        for checkpoint in self._directory.glob("step-*"):
+            if int(checkpoint.name.removeprefix("step-")) > step:
+                shutil.rmtree(checkpoint)

@@ -1,0 +1,58 @@
+"""What a run learns from and is measured on, read and rendered."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from jobs.dataset import read_examples
+from jobs.rendering import Rendered, Renderer
+from jobs.training.corpus import Corpus
+from schemas.errors import JobFailure
+from schemas.training import TrainingSpec
+
+
+@dataclass(frozen=True)
+class Data:
+    """The files of a run as tokens."""
+
+    training: Corpus
+    validation: Corpus | None
+    """None without a validation file, or where nothing of it trains."""
+    template_digest: str
+
+    @classmethod
+    def load(cls, spec: TrainingSpec) -> Self:
+        """Read and render the spec's files.
+
+        Raises:
+            JobFailure: No example has a trained token, or the base cannot chat.
+        """
+        renderer = Renderer.load(spec.base_dir)
+
+        def corpus(path: Path) -> Corpus:
+            return Corpus.of(_rendered(path, renderer, spec.context_length))
+
+        training = corpus(spec.training_path)
+        if not len(training):
+            raise JobFailure(
+                "No example of the training file has a token to learn from: each answer has "
+                "weight 0, or lies beyond the context length.",
+                code="invalid_training_file",
+                param="training_file",
+            )
+        validation = corpus(spec.validation_path) if spec.validation_path else None
+        return cls(
+            training=training,
+            validation=validation or None,
+            template_digest=renderer.template_digest,
+        )
+
+    @property
+    def largest_token_id(self) -> int:
+        """To be held against the model's vocabulary."""
+        return max(c.largest_token_id for c in (self.training, self.validation) if c)
+
+
+def _rendered(path: Path, renderer: Renderer, context_length: int) -> Iterator[Rendered]:
+    return (renderer.render(example, context_length) for example in read_examples(path))

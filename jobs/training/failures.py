@@ -1,0 +1,79 @@
+"""Why training cannot go on, in words for the user: one table from foreign errors to ours."""
+
+import errno
+from typing import Final
+
+import torch
+
+from schemas.errors import JobFailure
+from schemas.training import TrainingFailed
+
+# What torch's CPU allocator and C++ say when there is no memory; they have no class of their own.
+_CPU_ALLOCATOR_WORDS: Final = (
+    "can't allocate memory",
+    "not enough memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+)
+
+
+def base_model_unusable(why: str) -> JobFailure:
+    """Return the failure for a base that cannot be loaded or does not fit together."""
+    return JobFailure(f"The base model cannot be used: {why}", code="base_model_unusable")
+
+
+def diverged(step: int) -> JobFailure:
+    """Return the failure for a loss or gradient that is no number any more."""
+    return JobFailure(
+        f"The loss is not a finite number any more at step {step}. Try a smaller "
+        "learning_rate_multiplier, and look for examples with unusual text.",
+        code="diverged",
+    )
+
+
+def out_of_memory(n_tokens: int | None = None) -> JobFailure:
+    """Return the failure for too little memory.
+
+    Args:
+        n_tokens: Of the one example that did not fit; None where it was the model.
+    """
+    what = "The base model" if n_tokens is None else f"A single example of {n_tokens:,} tokens"
+    advice = (
+        "Choose a smaller base model, or give the worker more memory."
+        if n_tokens is None
+        else "Shorten the longest examples, lower the context length, or choose a smaller base."
+    )
+    return JobFailure(
+        f"{what} does not fit into this worker's memory. {advice}", code="out_of_memory"
+    )
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Return whether `exc` says that an allocation failed, on the accelerator or the CPU."""
+    if isinstance(exc, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(exc, RuntimeError) and any(w in str(exc) for w in _CPU_ALLOCATOR_WORDS)
+
+
+def describe(exc: Exception) -> TrainingFailed:
+    """Return what the user is told of an error that ended training.
+
+    The text of an error we do not know stays in the log: it may quote paths or training data.
+    """
+    match exc:
+        case JobFailure():
+            return TrainingFailed(code=exc.code, message=exc.message)
+        case _ if is_out_of_memory(exc):
+            failure = out_of_memory()
+            return TrainingFailed(code=failure.code, message=failure.message)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return TrainingFailed(
+                code="no_space_left",
+                message="There is no space left on the worker's disk. Free some and start again.",
+            )
+        case _:
+            return TrainingFailed(
+                code="training_error",
+                message=f"Training stopped with an unexpected {type(exc).__name__}. "
+                "The worker's log of this job holds the details.",
+            )

@@ -1,0 +1,80 @@
+"""How many tokens run at once: halved when memory runs out, never the batch that learns."""
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import Final, Self, TypeVar
+
+import torch
+
+from jobs.training.corpus import Document
+from jobs.training.failures import is_out_of_memory, out_of_memory
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CPU_TOKENS: Final = 2048
+"""Beyond a few hundred tokens a CPU gains nothing."""
+_ACCELERATOR_TOKENS: Final = 8192
+
+
+class TokenBudget:
+    """How many tokens a forward pass may hold; what memory has taught.
+
+    Args:
+        tokens: To begin with.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    @classmethod
+    def on(cls, device: torch.device) -> Self:
+        """Return what to begin with on a device."""
+        return cls(_CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS)
+
+    def run(self, documents: list[Document], work: Callable[[list[list[Document]]], T]) -> T:
+        """Call `work` with the documents in micro-batches; again, with smaller ones, if need be.
+
+        Args:
+            documents: At least one.
+            work: Begins from nothing each time it is called.
+
+        Raises:
+            JobFailure: `out_of_memory`: one document alone does not fit.
+        """
+        while True:
+            micro_batches = pack(documents, self.tokens)
+            try:
+                return work(micro_batches)
+            except (RuntimeError, MemoryError) as exc:
+                if not is_out_of_memory(exc):
+                    raise
+            # Only out here, where the exception no longer holds the tensors of its frames.
+            self._halve(micro_batches)
+
+    def _halve(self, micro_batches: list[list[Document]]) -> None:
+        gc.collect()
+        torch.cuda.empty_cache()
+        tried = max(sum(map(len, micro_batch)) for micro_batch in micro_batches)
+        if all(len(micro_batch) == 1 for micro_batch in micro_batches):
+            raise out_of_memory(n_tokens=tried)
+        self.tokens = tried // 2
+        logger.warning("out of memory, trying less at once: tokens=%d", self.tokens)
+
+
+def pack(documents: list[Document], tokens: int) -> list[list[Document]]:
+    """Put documents into as few groups of at most so many tokens as a greedy hand does.
+
+    Longest first, so that a group's members are alike; a document beyond `tokens` is alone.
+    """
+    groups: list[list[Document]] = []
+    room = 0
+    for document in sorted(documents, key=len, reverse=True):
+        if not groups or len(document) > room:
+            groups.append([])
+            room = tokens
+        groups[-1].append(document)
+        room -= len(document)
+    return groups

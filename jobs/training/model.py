@@ -1,0 +1,235 @@
+"""The model in training: a frozen base and its LoRA adapter. The only module that knows PEFT."""
+
+import copy
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from peft.utils import set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from jobs.training.corpus import Document
+from jobs.training.failures import base_model_unusable, is_out_of_memory
+from jobs.training.layouts import Layout, choose_layout
+from schemas.errors import JobFailure
+from schemas.training import LoraSpec, TrainingSpec
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS: Final = "adapter_model.safetensors"
+CONFIG: Final = "adapter_config.json"
+_ADAPTER: Final = "default"  # PEFT's name for the only one
+_UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """A base with an adapter that trains.
+
+    The base stays in evaluation mode, so that training computes what serving will; the adapter's
+    own dropout, if any, is on only in `training`.
+    """
+
+    peft: PeftModel
+    network: PreTrainedModel
+    """The same modules, without PEFT's outer shell."""
+    layout: Layout
+    served_dtype: torch.dtype
+    """In which the engine will hold base and adapter."""
+
+    @classmethod
+    def load(
+        cls,
+        spec: TrainingSpec,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Load the base and give it a new adapter, or the earlier one that the spec names.
+
+        Args:
+            spec: Its seed makes the new adapter.
+            device: Where to train; None: on the accelerator where there is one.
+            dtype: Of the frozen base; None: the fastest that trains well on the device. The
+                adapter is float32 in any case.
+
+        Raises:
+            JobFailure: `base_model_unusable` or `init_adapter_unusable`.
+        """
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = _load_base(spec.base_dir, dtype or fast_dtype(device)).to(device)
+        served_dtype = _served_dtype(spec.base_dir)
+        layout = choose_layout(network)
+        network.requires_grad_(requires_grad=False)
+        torch.manual_seed(spec.seed)
+        if spec.init_adapter_dir is None:
+            peft = get_peft_model(network, _new_adapter(spec.lora))
+        else:
+            peft = _with_adapter(network, spec.init_adapter_dir)
+        return cls(peft=peft.eval(), network=network, layout=layout, served_dtype=served_dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """What trains, by name: float32."""
+        return {n: p for n, p in self.peft.named_parameters() if p.requires_grad}
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids it has an embedding for: those below this."""
+        return int(self.network.get_input_embeddings().num_embeddings)
+
+    def logits(self, documents: list[Document]) -> Tensor:
+        """Return what it expects at the trained places: (trained tokens, vocabulary)."""
+        return self.layout.logits(self.network, documents)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Switch the adapter's dropout on."""
+        for layer in self._lora_layers():
+            layer.lora_dropout.train()
+        try:
+            yield
+        finally:
+            for layer in self._lora_layers():
+                layer.lora_dropout.eval()
+
+    @contextmanager
+    def base_alone(self) -> Iterator[None]:
+        """Take the adapter out of the computation."""
+        with self.peft.disable_adapter():
+            yield
+
+    @contextmanager
+    def as_served(self) -> Iterator[None]:
+        """Round weights the way vLLM does, for a time.
+
+        vLLM holds A and B in the model's dtype and multiplies the scale into B
+        (`vllm/lora/lora_weights.py`, `optimize`); PEFT computes on with float32, which comes
+        closest to vLLM's kernels, whose sums are float32.
+        """
+        dtype = self.served_dtype
+        kept = [(parameter, parameter.data) for parameter in self.peft.parameters()]
+        computes_in = self.network.dtype
+        for parameter in self.network.parameters():
+            if not parameter.requires_grad and parameter.dtype == computes_in:
+                parameter.data = parameter.data.to(dtype)
+        for layer in self._lora_layers():
+            A, B = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
+            scale = layer.scaling[_ADAPTER]
+            A.data = A.data.to(dtype).float()
+            B.data = (B.data.to(dtype) * scale).float() / scale
+        try:
+            yield
+        finally:
+            for parameter, data in kept:
+                parameter.data = data
+
+    def save_adapter(self, directory: Path, *, base_name: str) -> None:
+        """Write PEFT's two files into an existing directory. The weights are float32."""
+        weights = get_peft_model_state_dict(self.peft, save_embedding_layers=False)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+        config = copy.copy(self.peft.peft_config[_ADAPTER])
+        config.base_model_name_or_path = base_name  # where it lies here is nobody's business
+        config.inference_mode = True
+        config.target_modules = sorted(config.target_modules)  # a set has no order of its own
+        config.save_pretrained(str(directory))
+
+    def _lora_layers(self) -> list[LoraLayer]:
+        return [module for module in self.network.modules() if isinstance(module, LoraLayer)]
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies in it, else float32.
+
+    A CPU without the instructions computes bfloat16 slower than float32; float16 would need its
+    losses scaled.
+    """
+    if device.type == "cuda":
+        is_fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        can = torch.cpu.get_capabilities()
+        is_fast = bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("arm_bf16"))
+    return torch.bfloat16 if is_fast else torch.float32
+
+
+def _load_base(base_dir: Path, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        network, loaded = AutoModelForCausalLM.from_pretrained(
+            base_dir,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except _UNREADABLE as exc:
+        if is_out_of_memory(exc):
+            raise
+        why = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise base_model_unusable(why.replace(str(base_dir), base_dir.name)) from exc
+    # transformers would fill them with random numbers and a warning
+    if missing := sorted(loaded["missing_keys"]):
+        raise base_model_unusable(
+            f"{len(missing)} of its weights are not in its files, the first is {missing[0]}."
+        )
+    assert isinstance(network, PreTrainedModel)
+    return network.eval()
+
+
+def _served_dtype(base_dir: Path) -> torch.dtype:
+    """Return the dtype that vLLM's `--dtype auto` takes: that of the weights; bfloat16 for float32."""
+    config = json.loads((base_dir / "config.json").read_text(encoding="utf-8"))
+    name = config.get("dtype", config.get("torch_dtype"))
+    return torch.float16 if name == "float16" else torch.bfloat16
+
+
+def _new_adapter(lora: LoraSpec) -> LoraConfig:
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",  # PEFT's word for every linear layer but the head
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _with_adapter(network: PreTrainedModel, adapter_dir: Path) -> PeftModel:
+    """Give the base an earlier adapter, to train on."""
+    try:
+        config = LoraConfig.from_pretrained(str(adapter_dir))
+        weights = load_file(adapter_dir / WEIGHTS)
+        config.inference_mode = False
+        config.base_model_name_or_path = None
+        peft = get_peft_model(network, config)
+        loaded = set_peft_model_state_dict(peft, weights)
+    except _UNREADABLE as exc:
+        if is_out_of_memory(exc):
+            raise
+        raise _init_adapter_unusable("it cannot be read, or does not fit this base") from exc
+    if loaded.unexpected_keys or any("lora_" in name for name in loaded.missing_keys):
+        raise _init_adapter_unusable("its weights are not those of this base's layers")
+    return peft
+
+
+def _init_adapter_unusable(why: str) -> JobFailure:
+    return JobFailure(
+        f"The model to go on from cannot be trained further: {why}.", code="init_adapter_unusable"
+    )

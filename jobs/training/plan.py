@@ -1,0 +1,76 @@
+"""Which examples each step takes, and how fast it learns: numbers only, nothing to remember.
+
+All of it follows from the seed and the step, so that a resumed run needs no replay.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from schemas.training import TrainingSpec
+
+_WARM_UP: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run. An example, which may have several rows, is the unit of a batch."""
+
+    n_examples: int
+    batch_size: int
+    n_epochs: int
+    seed: int
+    peak_learning_rate: float
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, *, n_examples: int) -> Self:
+        """Return the plan that a spec asks for."""
+        return cls(
+            n_examples=n_examples,
+            batch_size=spec.batch_size,
+            n_epochs=spec.n_epochs,
+            seed=spec.seed,
+            peak_learning_rate=spec.learning_rate,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last step of an epoch may be smaller."""
+        return math.ceil(self.n_examples / self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Of all epochs."""
+        return self.steps_per_epoch * self.n_epochs
+
+    def batches(self, *, after: int) -> Iterator[tuple[int, list[int]]]:
+        """Yield each step beyond `after`, from 1, with the places of its examples."""
+        for epoch in range(after // self.steps_per_epoch, self.n_epochs):
+            order = self._order(epoch)
+            for batch in range(self.steps_per_epoch):
+                step = epoch * self.steps_per_epoch + batch + 1
+                if step > after:
+                    first = batch * self.batch_size
+                    yield step, order[first : first + self.batch_size]
+
+    def epoch_ending_at(self, step: int) -> int | None:
+        """Return the epoch, from 1, whose last step this is; None in the midst of one."""
+        epoch, rest = divmod(step, self.steps_per_epoch)
+        return epoch if epoch and not rest else None
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate of a step, from 1: up over 5 % of the steps, then linearly to 0.
+
+        Zero would be the step after the last: no step is wasted.
+        """
+        warm_up = max(1, round(_WARM_UP * self.total_steps))
+        rising = step / warm_up
+        falling = (self.total_steps + 1 - step) / (self.total_steps + 1 - warm_up)
+        return self.peak_learning_rate * min(rising, falling)
+
+    def _order(self, epoch: int) -> list[int]:
+        order = list(range(self.n_examples))
+        random.Random(f"{self.seed} {epoch}").shuffle(order)  # noqa: S311 - no secret
+        return order

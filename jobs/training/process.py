@@ -1,0 +1,91 @@
+"""The trainer as a process: it dies with its worker, keeps stdout for events, goes when asked to.
+
+Imports no torch: all of this happens before torch is there.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from types import FrameType
+from typing import Final, TextIO
+
+from schemas.training import TrainingSpec
+
+PREEMPTED: Final = 75
+"""Exit status after SIGTERM: `EX_TEMPFAIL` of sysexits.h, try again later."""
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Preempted(Exception):
+    """The process was asked to go, and what had to be kept is on disk."""
+
+
+class Preemption:
+    """Whether the process was asked to go, by SIGTERM.
+
+    Until `defer` is called there is nothing to keep, and being asked ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._deferred = False
+
+    def listen(self) -> None:
+        """Hear SIGTERM from now on."""
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def defer(self) -> None:
+        """From now on only take note: whoever trains looks after each step."""
+        self._deferred = True
+
+    def check(self) -> None:
+        """Raise where the process was asked to go.
+
+        Raises:
+            Preempted: It was.
+        """
+        if self.requested:
+            raise Preempted
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._deferred:
+            os._exit(PREEMPTED)
+        self.requested = True
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent dies: no one else would stop it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim_stdout() -> TextIO:
+    """Take standard output for events alone; whatever else prints goes to standard error.
+
+    Raises:
+        SystemExit: Nobody reads it any more: the parent died before `die_with_parent`.
+    """
+    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    watch = select.poll()
+    watch.register(events, 0)  # an error is always reported, asked for or not
+    if any(happened & select.POLLERR for _, happened in watch.poll(0)):
+        raise SystemExit(PREEMPTED)
+    return events
+
+
+def configure_libraries(spec: TrainingSpec) -> None:
+    """Set what torch and Hugging Face's libraries read from the environment when imported."""
+    os.environ.update(
+        OMP_NUM_THREADS=str(spec.n_threads),
+        MKL_NUM_THREADS=str(spec.n_threads),
+        # Threads that spin at barriers made training 8 times slower beside a busy process.
+        OMP_WAIT_POLICY="passive",
+        HF_HUB_OFFLINE="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",
+    )

@@ -1,0 +1,92 @@
+"""What the trainer knows of its adapter: log-probabilities that the engine's are held against."""
+
+import random
+from typing import Final, Self
+
+import torch
+from torch import Tensor
+
+from jobs.training.corpus import Corpus, Document
+from jobs.training.data import Data
+from jobs.training.layouts import targets
+from jobs.training.model import TunedModel
+from schemas.proof import Proof, ProofExample
+from schemas.training import TrainingSpec
+
+_MAX_EXAMPLES: Final = 8
+_MAX_POSITIONS: Final = 64
+_LOOKED_AT: Final = 512
+
+
+class Prover:
+    """Takes the proof of an adapter on the same examples each time.
+
+    Args:
+        corpus: Where they are taken from.
+        blank: All of the proof but the examples.
+        seed: Chooses the examples.
+    """
+
+    def __init__(self, corpus: Corpus, *, blank: Proof, seed: int) -> None:
+        self._documents = choose_examples(corpus, seed=seed)
+        self._blank = blank
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, data: Data) -> Self:
+        """Return the prover of a run: on its validation file, else on its training file."""
+        blank = Proof(
+            base_digest=spec.base_digest,
+            template_digest=data.template_digest,
+            from_validation=data.validation is not None,
+            examples=[],
+        )
+        return cls(data.validation or data.training, blank=blank, seed=spec.seed)
+
+    def prove(self, model: TunedModel) -> Proof:
+        """Measure the base alone and the tuned model, each in the precision that serves."""
+        with torch.no_grad(), model.as_served():
+            tuned = [_logprobs(model, document) for document in self._documents]
+            with model.base_alone():
+                base = [_logprobs(model, document) for document in self._documents]
+        examples = [
+            ProofExample(
+                token_ids=document.token_ids.tolist(),
+                positions=document.trained.nonzero().flatten().tolist(),
+                base_logprobs=base_logprobs,
+                tuned_logprobs=tuned_logprobs,
+            )
+            for document, base_logprobs, tuned_logprobs in zip(
+                self._documents, base, tuned, strict=True
+            )
+        ]
+        return self._blank.model_copy(update={"examples": examples})
+
+
+def choose_examples(corpus: Corpus, *, seed: int) -> list[Document]:
+    """Choose a few rows: each with an answer of its own where there are so many, rather short ones.
+
+    Returns:
+        Up to 8 rows with at most 64 trained tokens marked, the first of each row.
+    """
+    rows = corpus.sample(_LOOKED_AT).documents
+    shuffle = random.Random(seed).shuffle  # noqa: S311 - no secret
+    shuffle(rows)
+    first_with_answer = {tuple(row.token_ids[row.trained].tolist()): row for row in reversed(rows)}
+    by_length = sorted(first_with_answer.values(), key=len)
+    different = by_length[: max(_MAX_EXAMPLES, len(by_length) // 2)]
+    shuffle(different)
+    alike = [row for row in rows if all(row is not other for other in different)]
+    return [_first_positions(row) for row in (different + alike)[:_MAX_EXAMPLES]]
+
+
+def _first_positions(row: Document) -> Document:
+    trained = row.trained & (row.trained.cumsum(0) <= _MAX_POSITIONS)
+    return Document(row.token_ids, trained, n_trained=int(trained.sum()))
+
+
+def _logprobs(model: TunedModel, document: Document) -> list[float]:
+    # One at a time, as the engine is asked.
+    logits: Tensor = model.logits([document]).float()
+    wanted = targets([document], logits.device)
+    logprobs: list[float] = logits.log_softmax(-1).gather(-1, wanted[:, None])[:, 0].tolist()
+    return logprobs

@@ -1,0 +1,100 @@
+"""What the worker is told of a run, as `schemas.training` events."""
+
+from typing import Final
+
+import torch
+
+from jobs.training.data import Data
+from jobs.training.plan import Plan
+from jobs.training.process import Preemption
+from jobs.training.run import Run
+from jobs.training.scores import Means, evaluate
+from schemas.training import StepDone, TrainingDone, TrainingStarted
+
+_SAMPLED_EVERY: Final = 10
+_SAMPLE_EXAMPLES: Final = 8
+
+
+class Reports:
+    """Puts a run into events; measures it on the validation file for them.
+
+    Args:
+        run: What is reported.
+        plan: Its steps.
+        data: Its files.
+        preemption: Looked at while the whole validation file is measured, which may take long.
+    """
+
+    def __init__(self, run: Run, *, plan: Plan, data: Data, preemption: Preemption) -> None:
+        self._run = run
+        self._plan = plan
+        self._data = data
+        self._preemption = preemption
+
+    def started(self) -> TrainingStarted:
+        """Say what is about to be trained."""
+        device = self._run.model.device
+        is_cuda = device.type == "cuda"
+        return TrainingStarted(
+            total_steps=self._plan.total_steps,
+            resumed_at_step=self._run.step,
+            n_examples=len(self._data.training),
+            n_trainable_parameters=sum(p.numel() for p in self._run.model.parameters.values()),
+            device=torch.cuda.get_device_name(device) if is_cuda else device.type,
+        )
+
+    def step(self) -> StepDone:
+        """Say what the last step did; each tenth time, measure a small fixed sample."""
+        is_sampled = self._run.step % _SAMPLED_EVERY == 0
+        return self._step(sample=self._sample() if is_sampled else None, whole=None)
+
+    def last_step_of_epoch(self) -> StepDone:
+        """Say what the last step did, and measure the whole validation file.
+
+        Raises:
+            Preempted: The process was asked to go.
+        """
+        is_last = self._run.step == self._plan.total_steps
+        is_sampled = is_last or self._run.step % _SAMPLED_EVERY == 0
+        return self._step(sample=self._sample() if is_sampled else None, whole=self._whole())
+
+    def done(self) -> TrainingDone:
+        """Say what all epochs together have read."""
+        training, epochs = self._data.training, self._plan.n_epochs
+        return TrainingDone(
+            trained_tokens=training.n_tokens * epochs, loss_tokens=training.n_trained * epochs
+        )
+
+    def _step(self, *, sample: Means | None, whole: Means | None) -> StepDone:
+        taken = self._run.last
+        assert taken is not None, "a step was taken, or restored"
+        return StepDone(
+            step=self._run.step,
+            total_steps=self._plan.total_steps,
+            train_loss=taken.loss,
+            train_mean_token_accuracy=taken.accuracy,
+            learning_rate=taken.learning_rate,
+            grad_norm=taken.grad_norm,
+            tokens=taken.n_tokens,
+            seconds=taken.seconds,
+            valid_loss=sample.loss if sample else None,
+            valid_mean_token_accuracy=sample.accuracy if sample else None,
+            full_valid_loss=whole.loss if whole else None,
+            full_valid_mean_token_accuracy=whole.accuracy if whole else None,
+        )
+
+    def _sample(self) -> Means | None:
+        if self._data.validation is None:
+            return None
+        documents = self._data.validation.sample(_SAMPLE_EXAMPLES).documents
+        return evaluate(self._run.model, documents, budget=self._run.budget)
+
+    def _whole(self) -> Means | None:
+        if self._data.validation is None:
+            return None
+        return evaluate(
+            self._run.model,
+            self._data.validation.whole().documents,
+            budget=self._run.budget,
+            before_each=self._preemption.check,
+        )

@@ -1,0 +1,117 @@
+"""A run under way: model, optimizer, and how far they are. One call is one step."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jobs.training.corpus import Batch, Document
+from jobs.training.failures import diverged
+from jobs.training.memory import TokenBudget
+from jobs.training.model import TunedModel
+from jobs.training.scores import Means, Score, count_trained, score
+
+_MAX_GRAD_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a step did."""
+
+    loss: float
+    """Before it, over its trained tokens, in nats."""
+    accuracy: float
+    learning_rate: float
+    grad_norm: float
+    """Before clipping to 1."""
+    n_tokens: int
+    """Of the conversations, trained or not."""
+    seconds: float
+
+
+class Run:
+    """What changes while training.
+
+    Args:
+        model: Its adapter is trained.
+        budget: For the passes of a step.
+        seed: Of the adapter's dropout.
+    """
+
+    def __init__(self, model: TunedModel, *, budget: TokenBudget, seed: int) -> None:
+        self.model = model
+        self.budget = budget
+        self.step = 0
+        self.last: Taken | None = None
+        self._seed = seed
+        self._parameters = list(model.parameters.values())
+        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0, fused=True)
+
+    def take_step(self, batch: Batch, *, learning_rate: float) -> Taken:
+        """Learn from one batch: one optimizer step, whatever the micro-batches.
+
+        Raises:
+            JobFailure: `diverged`, or `out_of_memory` at a single document.
+        """
+        began = time.perf_counter()
+        self.step += 1
+        self._optimizer.param_groups[0]["lr"] = learning_rate
+        scores = self.budget.run(batch.documents, self._accumulate_gradients)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
+        self._optimizer.step()
+        means = Means.of(
+            scores, n_trained=count_trained(batch.documents)
+        )  # waits for the device, once
+        taken = Taken(
+            loss=means.loss,
+            accuracy=means.accuracy,
+            learning_rate=learning_rate,
+            grad_norm=float(grad_norm),
+            n_tokens=batch.n_tokens,
+            seconds=time.perf_counter() - began,
+        )
+        if not (math.isfinite(taken.loss) and math.isfinite(taken.grad_norm)):
+            raise diverged(self.step)
+        self.last = taken
+        return taken
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the adapter and the optimizer's two moments, by name, all float32."""
+        state: dict[str, Tensor] = {}
+        for name, parameter in self.model.parameters.items():
+            moments = self._optimizer.state[parameter]
+            state[f"adapter.{name}"] = parameter.detach()
+            state[f"exp_avg.{name}"] = moments["exp_avg"]
+            state[f"exp_avg_sq.{name}"] = moments["exp_avg_sq"]
+        return state
+
+    def restore(self, state: dict[str, Tensor], *, step: int, last: Taken) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            KeyError: It is another adapter's.
+        """
+        for name, parameter in self.model.parameters.items():
+            parameter.detach().copy_(state[f"adapter.{name}"])
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                "exp_avg": state[f"exp_avg.{name}"].to(parameter.device),
+                "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device),
+            }
+        self.step, self.last = step, last
+
+    def _accumulate_gradients(self, micro_batches: list[list[Document]]) -> list[Score]:
+        """Leave the gradient of the mean over all trained tokens of the step."""
+        n_trained = sum(map(count_trained, micro_batches))
+        self._optimizer.zero_grad()
+        # The dropout of a step follows from the step, so that a resumed run drops the same.
+        torch.manual_seed(self._seed * 1_000_003 + self.step)
+        scores = []
+        with self.model.training():
+            for micro_batch in micro_batches:
+                sums = score(self.model, micro_batch)
+                (sums.loss / n_trained).backward()
+                scores.append(Score(loss=sums.loss.detach(), hits=sums.hits))
+        return scores

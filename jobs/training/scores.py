@@ -1,0 +1,89 @@
+"""Loss and accuracy over trained tokens."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jobs.training.corpus import Document
+from jobs.training.layouts import targets
+from jobs.training.memory import TokenBudget, pack
+from jobs.training.model import TunedModel
+
+
+class Score(NamedTuple):
+    """Sums over trained tokens, still on the device: nobody waits for them yet."""
+
+    loss: Tensor
+    """(), float32, nats."""
+    hits: Tensor
+    """(), int64: how often the likeliest token was the right one."""
+
+
+def score(model: TunedModel, documents: list[Document]) -> Score:
+    """Run the documents and compare with what they say."""
+    logits = model.logits(documents).float()
+    wanted = targets(documents, logits.device)
+    return Score(
+        loss=F.cross_entropy(logits, wanted, reduction="sum"),
+        hits=(logits.detach().argmax(-1) == wanted).sum(),
+    )
+
+
+class Means(NamedTuple):
+    """What a user is shown."""
+
+    loss: float
+    """Mean over trained tokens, in nats."""
+    accuracy: float
+    """Share of trained tokens that were the likeliest."""
+
+    @classmethod
+    def of(cls, scores: list[Score], *, n_trained: int) -> Self:
+        """Wait for the device, and divide."""
+        sums = torch.stack([torch.stack([s.loss, s.hits.float()]) for s in scores]).double()
+        loss, hits = (sums.sum(0) / n_trained).tolist()
+        return cls(loss=loss, accuracy=hits)
+
+
+def evaluate(
+    model: TunedModel,
+    documents: list[Document],
+    *,
+    budget: TokenBudget,
+    before_each: Callable[[], None] = lambda: None,
+) -> Means | None:
+    """Measure without learning.
+
+    Args:
+        model: As it is.
+        documents: Maybe none.
+        budget: For each pass.
+        before_each: Called before each pass; may raise to end it all.
+
+    Returns:
+        None where there are no documents, or the loss is no finite number.
+
+    Raises:
+        JobFailure: `out_of_memory`.
+    """
+    scores: list[Score] = []
+    for group in pack(documents, budget.tokens):
+        before_each()
+        with torch.no_grad():
+            scores += budget.run(group, partial(_score_each, model))
+    means = Means.of(scores, n_trained=count_trained(documents)) if scores else None
+    return means if means and math.isfinite(means.loss) else None
+
+
+def _score_each(model: TunedModel, batches: list[list[Document]]) -> list[Score]:
+    return [score(model, batch) for batch in batches]
+
+
+def count_trained(documents: list[Document]) -> int:
+    """Return how many tokens carry loss."""
+    return sum(document.n_trained for document in documents)

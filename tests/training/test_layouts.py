@@ -1,0 +1,82 @@
+"""Flat and padded batches against one document at a time."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from jobs.training.corpus import Document
+from jobs.training.layouts import Flat, Padded, choose_layout
+from jobs.training.model import TunedModel
+from jobs.training.scores import score
+from tests.training import networks
+
+FLAT = [networks.llama, networks.qwen3, networks.mistral_with_a_window]
+NOT_FLAT = [networks.gemma2_with_soft_caps, networks.bloom_without_the_interface]
+
+
+@pytest.mark.parametrize("make", FLAT)
+def test_flat_where_possible(make: Callable[[], PreTrainedModel]) -> None:
+    """A model whose attention goes through transformers' interface gets flat batches."""
+    assert isinstance(choose_layout(make()), Flat)
+
+
+@pytest.mark.parametrize("make", NOT_FLAT)
+def test_padded_elsewhere(make: Callable[[], PreTrainedModel]) -> None:
+    """A model whose attention cannot be replaced exactly keeps it, and gets padded batches."""
+    network = make()
+    before = network.config._attn_implementation
+
+    assert isinstance(choose_layout(network), Padded)
+    assert network.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("make", FLAT + NOT_FLAT)
+def test_same_loss_and_gradient(make: Callable[[], PreTrainedModel]) -> None:
+    """Documents run together give the loss and gradient of documents run alone."""
+    documents = networks.documents(9, 1 + 5, 23, 14)
+    alone = networks.tuned(make(), Padded())
+    network = make()
+    together = networks.tuned(network, choose_layout(network))
+
+    expected_loss, expected = _loss_and_gradient(alone, [[document] for document in documents])
+    loss, gradient = _loss_and_gradient(together, [documents])
+
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_flat_equals_padded() -> None:
+    """Both layouts give the same logits, in the same order."""
+    documents = networks.documents(7, 12, 30)
+    flat_network, padded_network = networks.llama(), networks.llama()
+    assert isinstance(choose_layout(flat_network), Flat)
+
+    flat = Flat().logits(flat_network, documents)
+    padded = Padded().logits(padded_network, documents)
+
+    torch.testing.assert_close(flat, padded, rtol=1e-5, atol=1e-5)
+
+
+def test_documents_do_not_see_each_other() -> None:
+    """What a document's neighbour says changes nothing in it, to the last bit."""
+    network = networks.llama()
+    layout = choose_layout(network)
+    first, second, other = networks.documents(12, 8, 12)
+
+    beside_first = layout.logits(network, [first, second])[-second.n_trained :]
+    beside_other = layout.logits(network, [other, second])[-second.n_trained :]
+
+    assert torch.equal(beside_first, beside_other)
+
+
+def _loss_and_gradient(
+    model: TunedModel, micro_batches: list[list[Document]]
+) -> tuple[float, torch.Tensor]:
+    total = 0.0
+    for micro_batch in micro_batches:
+        loss = score(model, micro_batch).loss
+        loss.backward()
+        total += float(loss.detach())
+    return total, torch.cat([p.grad.flatten() for p in model.parameters.values()])

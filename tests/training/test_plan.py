@@ -1,0 +1,58 @@
+"""Order, steps and rates."""
+
+from itertools import chain
+
+import pytest
+
+from jobs.training.plan import Plan
+
+PLAN = Plan(n_examples=11, batch_size=4, n_epochs=3, seed=7, peak_learning_rate=1e-3)
+
+
+def test_every_example_once_an_epoch() -> None:
+    """Each epoch shows each example once, in an order of its own."""
+    batches = [examples for _, examples in PLAN.batches(after=0)]
+    epochs = [[*chain(*batches[first : first + 3])] for first in (0, 3, 6)]
+
+    assert [len(batch) for batch in batches] == [4, 4, 3] * 3
+    assert all(sorted(epoch) == list(range(11)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("after", range(10))
+def test_resumed_order_is_the_same(after: int) -> None:
+    """A run that goes on after any step takes the very batches that were left."""
+    assert list(PLAN.batches(after=after)) == list(PLAN.batches(after=0))[after:]
+
+
+def test_seed_decides_the_order() -> None:
+    """Another seed, another order; the same seed, the same."""
+    other = Plan(n_examples=11, batch_size=4, n_epochs=3, seed=8, peak_learning_rate=1e-3)
+
+    assert list(PLAN.batches(after=0)) == list(PLAN.batches(after=0))
+    assert list(PLAN.batches(after=0)) != list(other.batches(after=0))
+
+
+def test_epochs_end_at_their_last_step() -> None:
+    """The end of an epoch is known from the step alone."""
+    assert [PLAN.epoch_ending_at(step) for step in range(10)] == [
+        None, None, None, 1, None, None, 2, None, None, 3,
+    ]  # fmt: skip
+
+
+def test_rate_rises_then_falls_to_zero() -> None:
+    """5 % of the steps rise to the peak, the others fall linearly; none has a rate of zero."""
+    plan = Plan(n_examples=100, batch_size=1, n_epochs=1, seed=0, peak_learning_rate=1.0)
+    rates = [plan.learning_rate(step) for step in range(1, 101)]
+
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] == pytest.approx(1 / 96)
+    assert plan.learning_rate(101) == 0
+
+
+def test_a_single_step_has_the_full_rate() -> None:
+    """Even the shortest run learns."""
+    plan = Plan(n_examples=1, batch_size=8, n_epochs=1, seed=0, peak_learning_rate=0.5)
+
+    assert plan.learning_rate(1) == 0.5

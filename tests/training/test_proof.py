@@ -1,0 +1,76 @@
+"""Which examples prove an adapter, and what is said of them."""
+
+import pytest
+import torch
+
+from jobs.rendering import Rendered, Row
+from jobs.training.corpus import Corpus
+from jobs.training.layouts import Padded
+from jobs.training.proof import Prover, choose_examples
+from schemas.proof import Proof
+from tests.training import networks
+
+BLANK = Proof(base_digest="b", template_digest="t", from_validation=True, examples=[])
+
+
+def corpus(*, answers: list[list[int]], prompt: int = 5) -> Corpus:
+    """Return a file of one prompt and these answers."""
+    return Corpus.of(
+        Rendered(
+            rows=[
+                Row(
+                    token_ids=[7] * prompt + answer,
+                    trained=[False] * prompt + [True] * len(answer),
+                )
+            ],
+            n_tokens=prompt + len(answer),
+            findings=[],
+        )
+        for answer in answers
+    )
+
+
+def test_different_answers_come_first() -> None:
+    """Where a file repeats few answers, each is among the examples."""
+    answers = [[11, 2]] * 30 + [[12, 2], [13, 2]]
+
+    chosen = choose_examples(corpus(answers=answers), seed=1)
+
+    assert len(chosen) == 8
+    assert {int(document.token_ids[5]) for document in chosen} == {11, 12, 13}
+
+
+def test_the_seed_chooses() -> None:
+    """The same seed gives the same examples, so that each epoch's proof can be compared."""
+    file = corpus(answers=[[number, 2] for number in range(10, 90)])
+    first, second, other = (choose_examples(file, seed=seed) for seed in (1, 1, 2))
+
+    assert [d.token_ids.tolist() for d in first] == [d.token_ids.tolist() for d in second]
+    assert [d.token_ids.tolist() for d in first] != [d.token_ids.tolist() for d in other]
+
+
+def test_a_long_answer_is_judged_at_its_beginning() -> None:
+    """Of a long answer the first 64 tokens are judged; the row stays whole."""
+    (document,) = choose_examples(corpus(answers=[[9] * 100]), seed=0)
+
+    assert len(document) == 105
+    assert document.trained.nonzero().flatten().tolist() == list(range(5, 69))
+
+
+def test_logprobs_are_those_of_the_networks() -> None:
+    """Base and tuned log-probabilities are what the networks give for each judged token."""
+    model = networks.tuned(networks.llama(), Padded())
+    file = corpus(answers=[[20, 30, 2]])
+
+    (example,) = Prover(file, blank=BLANK, seed=0).prove(model).examples
+
+    token_ids = torch.tensor([example.token_ids])
+    with torch.no_grad(), model.as_served():
+        tuned = model.network(token_ids).logits.float().log_softmax(-1)[0]
+        with model.base_alone():
+            base = model.network(token_ids).logits.float().log_softmax(-1)[0]
+    assert example.positions == [5, 6, 7]
+    for place, position in enumerate(example.positions):
+        token = example.token_ids[position]
+        assert example.tuned_logprobs[place] == pytest.approx(float(tuned[position - 1, token]))
+        assert example.base_logprobs[place] == pytest.approx(float(base[position - 1, token]))
