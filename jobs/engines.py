@@ -18,7 +18,7 @@ from schemas.errors import ModelServerUnavailable
 from schemas.settings import Settings
 from serving.adapters import Residency
 from serving.engine import internal_base_name
-from serving.vllm import AdapterMissing, Answer, Vllm
+from serving.vllm import AdapterMissing, AdapterRejected, Answer, Vllm
 
 CHAT_PATIENCE: Final = 120.0
 """Seconds a first request waits for its engine to start."""
@@ -46,11 +46,6 @@ class ChatTarget:
     """None: the base itself."""
     project_id: str
 
-    @property
-    def internal_name(self) -> str:
-        """What the engine calls it."""
-        return internal_base_name(self.base) if self.adapter is None else self.adapter.id
-
 
 class Engines:
     """The engines of all bases."""
@@ -65,6 +60,7 @@ class Engines:
         self._clients: dict[str, Vllm] = {}
         self._residency = Residency()
         self._wanted: dict[str, float] = {}
+        self._base_names: dict[str, str] = {}
 
     async def want(self, base: BaseModelInfo) -> None:
         """Say that an engine of `base` is needed; it starts if it does not run."""
@@ -135,24 +131,48 @@ class Engines:
             InvalidRequest: The engine refuses the request.
             ModelServerUnavailable: The engine is not there; the request may be sent again.
         """
-        vllm = await self._client(target.base)
         await self.want(target.base)
-        request = {**body, "model": target.internal_name}
         async with AsyncExitStack() as stack:
             try:
-                if target.adapter is not None:
-                    await self._residency.ensure(vllm, target.adapter.id, target.adapter.directory)
-                answer = await stack.enter_async_context(vllm.chat(request))
+                answer = await self._begin(target, body, stack)
             except ModelServerUnavailable as exc:
                 # Nothing was answered yet: wait for the engine, load again, ask once more.
                 if isinstance(exc, AdapterMissing):
-                    self._residency.forget(vllm)
+                    self.forget(target.base)
                 else:
                     await self.ready(target.base)
-                if target.adapter is not None:
-                    await self._residency.ensure(vllm, target.adapter.id, target.adapter.directory)
-                answer = await stack.enter_async_context(vllm.chat(request))
+                answer = await self._begin(target, body, stack)
             yield answer
+
+    async def base_name(self, base: BaseModelInfo) -> str:
+        """Return what the engine of `base` calls it: ours by a name of ours, the operator's by theirs.
+
+        Raises:
+            ModelServerUnavailable: The operator's engine is not there.
+        """
+        if base.engine_url is None:
+            return internal_base_name(base)
+        if base.name not in self._base_names:
+            vllm = await self._client(base)
+            self._base_names[base.name] = await vllm.base_name()
+        return self._base_names[base.name]
+
+    async def _begin(
+        self, target: ChatTarget, body: Mapping[str, Any], stack: AsyncExitStack
+    ) -> Answer:
+        vllm = await self._client(target.base)
+        if target.adapter is None:
+            name = await self.base_name(target.base)
+        else:
+            name = target.adapter.id
+            try:
+                await self._residency.ensure(vllm, name, target.adapter.directory)
+            except AdapterRejected as exc:
+                # It was proven once: the engine has changed since, or its files were touched.
+                raise ModelServerUnavailable(
+                    f"The engine no longer takes the model '{target.public_name}': {exc.reason}"
+                ) from exc
+        return await stack.enter_async_context(vllm.chat({**body, "model": name}))
 
     async def _client(self, base: BaseModelInfo) -> Vllm:
         if base.name not in self._clients:

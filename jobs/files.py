@@ -9,20 +9,13 @@ from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.paging import Order
 from jobs.store.records import FileRecord
-from schemas.base import CursorPage, Schema
+from schemas.base import CursorPage
 from schemas.errors import FileNotFound, InvalidRequest
-from schemas.files import File, FileDeleted, Purpose, UploadPurpose
+from schemas.files import ExpiresAfter, File, FileDeleted, Purpose, UploadPurpose
 from schemas.ids import new_id
 
 _BATCH_LIFETIME: Final = 30 * 24 * 3600
 """Seconds after which OpenAI forgets batch files; others stay."""
-
-
-class ExpiresAfter(Schema):
-    """`expires_after` of an upload."""
-
-    seconds: int
-    """After the file's creation; 3,600 to 2,592,000."""
 
 
 async def create(

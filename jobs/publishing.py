@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from serving.proof import measure_base, prove
-
 from jobs import events, files
 from jobs.claims import Claim
 from jobs.engines import AdapterRef
@@ -21,7 +19,7 @@ from schemas.ids import TunedModelName, new_id, new_model_id
 from schemas.proof import Proof
 from schemas.training import CheckpointSaved, TrainingDone
 from serving.adapters import inspect_adapter
-from serving.engine import internal_base_name
+from serving.proof import measure_base, prove
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ async def publish(
     adapter = await _keep_adapter(claim, base, saved.adapter_dir)
     proof = Proof.model_validate_json((adapter.directory / "proof.json").read_bytes())
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
-    base_name = internal_base_name(base)
+    base_name = await engines.base_name(base)
     baseline = await measure_base(vllm, proof, base=base_name)
     await engines.ensure(base, adapter)
     try:

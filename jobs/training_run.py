@@ -172,6 +172,7 @@ async def _spec(
         seed=record.job.seed,
         context_length=base.context_length,
         n_threads=services.settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1),
+        resume_every_seconds=services.settings.resume_every_seconds,
     )
 
 

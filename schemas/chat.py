@@ -351,12 +351,11 @@ _FORWARDED: Final = {
 }
 
 
-def to_upstream(request: ChatRequest, *, model: str, cache_salt: str) -> dict[str, Any]:
-    """Return what the engine is asked.
+def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
+    """Return what the engine is asked, all but who shall answer.
 
     Args:
         request: Checked.
-        model: The engine's own name of the base or adapter.
         cache_salt: One for each project, so that no prompt's timing tells another project of it.
     """
     body: dict[str, Any] = {
@@ -366,7 +365,6 @@ def to_upstream(request: ChatRequest, *, model: str, cache_salt: str) -> dict[st
         ).items()
         if value is not None
     }
-    body["model"] = model
     body["cache_salt"] = cache_salt
     body["messages"] = [_plain(message) for message in body["messages"]]
     if request.includes_usage:

@@ -18,7 +18,6 @@
     JobFailure                     not HTTP: ends a job, with the code and words its `error` will show
 
 Raise one anywhere; `api.errors` is the only place that turns an ApiError into a response.
-Source of the texts: `docs/wire-errors.md`.
 """
 
 from typing import ClassVar

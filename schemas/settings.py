@@ -47,6 +47,8 @@ class Settings(Schema):
     """Trainings at a time on this machine."""
     trainer_threads: int = 0
     """CPU threads of a trainer; 0: all cores but one."""
+    resume_every_seconds: float = 30.0
+    """How much training the death of a trainer may cost."""
     context_length: int = 4096
     """Upper bound for every base, in tokens."""
 

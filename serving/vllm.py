@@ -128,6 +128,17 @@ class Vllm:
         """Return the names that vLLM answers to: the base's and its adapters'."""
         return {model.id for model in await self._served()}
 
+    async def base_name(self) -> str:
+        """Return the name that vLLM gives its base; it has a context length, adapters do not.
+
+        Raises:
+            ModelServerUnavailable: vLLM is not there, or serves no base.
+        """
+        for model in await self._served():
+            if model.max_model_len:
+                return model.id
+        raise ModelServerUnavailable("The model server serves no model yet. Please try again.")
+
     async def context_length(self) -> int:
         """Return the limit on prompt and answer together, in tokens.
 

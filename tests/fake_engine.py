@@ -53,8 +53,9 @@ class FakeEngine:
         return web.Response()
 
     async def _models(self, _: web.Request) -> web.Response:
-        data = [{"id": name, "root": path} for name, path in self.adapters.items()]
-        return web.json_response({"data": data})
+        base = {"id": "base-fake", "root": "/base", "max_model_len": 1024}
+        adapters = [{"id": name, "root": path} for name, path in self.adapters.items()]
+        return web.json_response({"data": [base, *adapters]})
 
     async def _load(self, request: web.Request) -> web.Response:
         asked = await request.json()

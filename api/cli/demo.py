@@ -22,7 +22,6 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -98,7 +97,7 @@ def _demo(console: Console, options: argparse.Namespace) -> None:
                 asked = _ask(asking, model, questions, progress=progress, label=label)
                 answers[label] = asyncio.run(asked)
         console.print(_comparison(questions, answers["base"], answers["tuned"]))
-        console.print(_next_steps(base_url, key, job.fine_tuned_model or "", questions[0]))
+        _show_next_steps(console, base_url, key, job.fine_tuned_model or "", questions[0])
 
 
 @contextlib.contextmanager
@@ -279,25 +278,27 @@ def _shortened(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-def _next_steps(base_url: str, key: str, model: str, question: Question) -> Group:
-    python = (
-        "from openai import OpenAI\n"
-        f'client = OpenAI(base_url="{base_url}", api_key="{key}")\n'
-        f'print(client.chat.completions.create(model="{model}",\n'
-        f"    messages={json.dumps(question.messages)}).choices[0].message.content)"
-    )
+def _show_next_steps(
+    console: Console, base_url: str, key: str, model: str, question: Question
+) -> None:
+    """Print what can be copied: no line is broken where the terminal ends."""
+    messages = json.dumps(question.messages)
     body = json.dumps({"model": model, "messages": question.messages})
-    curl = (
-        f"curl {base_url}/chat/completions -H 'Authorization: Bearer {key}' \\\n"
-        f"  -H 'Content-Type: application/json' -d {_quoted(body)}"
-    )
-    return Group(
-        Text("\nThe model stays. Start the server again and ask it yourself:", style="bold"),
-        Text(f"\nRETUNE_API_KEY={key} make serve\n", style="cyan"),
-        Syntax(python, "python", word_wrap=True, background_color="default"),
-        Text(),
-        Syntax(curl, "bash", word_wrap=True, background_color="default"),
-    )
+    console.print("\n[bold]The model stays. Start the server again and ask it yourself:[/]\n")
+    for lines in (
+        [f"RETUNE_API_KEY={key} make serve"],
+        [
+            "from openai import OpenAI",
+            f'client = OpenAI(base_url="{base_url}", api_key="{key}")',
+            f'print(client.chat.completions.create(model="{model}", messages={messages}).choices[0].message)',
+        ],
+        [
+            f"curl {base_url}/chat/completions -H 'Authorization: Bearer {key}' \\",
+            f"  -H 'Content-Type: application/json' -d {_quoted(body)}",
+        ],
+    ):
+        console.print("\n".join(lines), style="cyan", markup=False, highlight=False, soft_wrap=True)
+        console.print()
 
 
 def _quoted(text: str) -> str:

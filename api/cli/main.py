@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import platformdirs
+from pydantic import ValidationError
 
 from schemas.settings import Settings
 
@@ -59,13 +60,19 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the environment, with this system's usual directories as defaults.
 
     Raises:
-        pydantic.ValidationError: A variable is malformed.
+        SystemExit: A variable is malformed; the message names it.
     """
-    return Settings.from_env(
-        environ,
-        data_dir=Path(platformdirs.user_data_dir("retune", appauthor=False)),
-        bases_dir=Path(platformdirs.user_cache_dir("retune", appauthor=False)) / "bases",
-    )
+    try:
+        return Settings.from_env(
+            environ,
+            data_dir=Path(platformdirs.user_data_dir("retune", appauthor=False)),
+            bases_dir=Path(platformdirs.user_cache_dir("retune", appauthor=False)) / "bases",
+        )
+    except ValidationError as exc:
+        wrong = "; ".join(
+            f"RETUNE_{str(error['loc'][0]).upper()}: {error['msg']}" for error in exc.errors()
+        )
+        sys.exit(f"retune: {wrong}")
 
 
 def _usage() -> str:

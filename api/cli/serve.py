@@ -57,9 +57,8 @@ def main(arguments: Sequence[str]) -> int:
         stream=sys.stderr,
     )
     try:
-        settings = settings_from()
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(options, settings))
+            asyncio.run(_run(options, settings_from()))
     except (CannotServe, DatabaseUnusable, RedisServerError, ValueError) as exc:
         print(f"retune serve: {exc}", file=sys.stderr)
         return 1

@@ -28,7 +28,7 @@ async def complete(
     return Relay(
         services.engines,
         target,
-        to_upstream(chat, model=target.internal_name, cache_salt=salt),
+        to_upstream(chat, cache_salt=salt),
         _envelope(chat, target),
     )
 

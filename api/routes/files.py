@@ -40,14 +40,13 @@ class Files(Controller):
     ) -> File:
         async with services.blobs.incoming() as incoming:
             form = await receive_upload(request, incoming)
-            expiry = form.expires_after
             return await files.create(
                 services,
                 caller,
                 await incoming.finish(),
                 filename=form.filename,
                 purpose=form.purpose,
-                expires_after=files.ExpiresAfter(seconds=expiry.seconds) if expiry else None,
+                expires_after=form.expires_after,
             )
 
     @get()

@@ -42,11 +42,22 @@ def running_job(client):
     return job
 
 
+def resume_points(server, job):
+    """The steps from which a killed trainer's successor could go on."""
+    found = (server.data_dir / "work" / job.id / "resume").glob("step-*")
+    return [int(path.name.removeprefix("step-")) for path in found if path.name[5:].isdigit()]
+
+
 @pytest.mark.parametrize("victim", ["-m jobs.training", "--only worker"], ids=["trainer", "worker"])
 def test_a_killed_process_costs_no_job(client, server, running_job, victim):
     """The trainer, or the worker with it, dies; another goes on from the last resume point."""
+    wait_for(lambda: resume_points(server, running_job), seconds=60, what="a resume point on disk")
+    saved = max(resume_points(server, running_job))
     assert server.kill(victim) >= 1
     assert_succeeded_once(client, running_job)
+    # Nothing is trained twice beyond the last resume point.
+    (again,) = [m for m in events(client, running_job.id) if m.startswith("Going on after step")]
+    assert int(again.split()[4].split("/")[0]) >= saved
 
 
 def test_a_killed_redis_costs_no_job(client, server, running_job):

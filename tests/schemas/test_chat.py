@@ -14,7 +14,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 def upstream(**fields) -> dict:
     request = ChatRequest.model_validate({"model": "public", "messages": HELLO} | fields)
-    return to_upstream(request, model="internal", cache_salt="salt")
+    return to_upstream(request, cache_salt="salt")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_every_documented_field_is_known(params: type) -> None:
 
 def test_names_are_ours() -> None:
     """The engine sees its own name of the model and a salt of ours."""
-    assert upstream() == {"model": "internal", "messages": HELLO, "cache_salt": "salt"}
+    assert upstream() == {"messages": HELLO, "cache_salt": "salt"}
 
 
 def test_null_is_absent() -> None:
