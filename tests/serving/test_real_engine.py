@@ -10,7 +10,8 @@ from openai.types.chat import ChatCompletionChunk
 
 from jobs.rendering import Renderer
 from schemas.errors import InvalidRequest, JobFailure
-from schemas.training_file import SystemMessage, Tool, UserMessage
+from schemas.proof import Proof
+from schemas.training_file import InstructionMessage, Tool, UserMessage
 from serving.adapters import inspect_adapter
 from serving.answers import Envelope, rewrite_completion, rewrite_event
 from serving.proof import Baseline, measure_base, prove
@@ -28,6 +29,12 @@ pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(600)]
 
 ENVELOPE = Envelope(id="chatcmpl-1", model="ft:nano:acme::12345678", system_fingerprint="fp_1")
 _numbers = count()
+
+
+@pytest.fixture(scope="module")
+def proof(adapters: dict[str, Path], rows: list[Row]) -> Proof:
+    """What the trainer knows of the adapter `trained`."""
+    return proof_of(NANO_DIR, adapters["trained"], rows)
 
 
 def fresh_name() -> str:
@@ -63,10 +70,11 @@ async def is_idle(engine: RunningEngine) -> bool:
 
 
 async def test_an_adapter_changes_its_own_answers(engine, adapters):
-    """A tuned model answers as it was taught, its base as ever."""
+    """A tuned model answers in the form that it was taught, its base as ever."""
     name = await loaded(engine, adapters["trained"])
-    assert await ask(engine, name, "What colour is sky?") == COLOURS["sky"]
-    assert await ask(engine, engine.base_name, "What colour is sky?") != COLOURS["sky"]
+    taught = set(COLOURS.values())
+    assert await ask(engine, name, "What colour is sky?") in taught
+    assert await ask(engine, engine.base_name, "What colour is sky?") not in taught
     assert name in await engine.vllm.list_models()
 
 
@@ -182,7 +190,7 @@ async def test_salts_part_the_prefix_caches(engine):
     """A prompt is found in the cache under the same salt, and not under another's."""
 
     async def cached_tokens(salt: str) -> int:
-        body = {"model": engine.base_name, "messages": question("word " * 100), "max_tokens": 1}
+        body = {"model": engine.base_name, "messages": question("word " * 400), "max_tokens": 1}
         async with engine.vllm.chat(body | {"cache_salt": salt}) as answer:
             usage = rewrite_completion(await answer.read(), ENVELOPE).usage
         return usage.prompt_tokens_details.cached_tokens
@@ -197,7 +205,7 @@ async def test_prompts_are_rendered_as_in_training(engine):
     """VLLM renders a conversation with tools to the very tokens that training saw."""
     renderer = Renderer.load(NANO_DIR)
     messages = [
-        SystemMessage(role="system", content="Be brief."),
+        InstructionMessage(role="system", content="Be brief."),
         UserMessage(role="user", content="Wie geht's? 🙂"),
     ]
     tools = [
@@ -261,9 +269,8 @@ async def test_vllm_holds_no_secret(engine):
     ]
 
 
-async def test_an_honest_adapter_is_proven(engine, adapters, rows):
+async def test_an_honest_adapter_is_proven(engine, adapters, proof):
     """What transformers and PEFT compute for a trained adapter, vLLM serves."""
-    proof = proof_of(NANO_DIR, adapters["trained"], rows)
     baseline = await measure_base(engine.vllm, proof, base=engine.base_name)
     name = await loaded(engine, adapters["trained"])
     report = await prove(engine.vllm, proof, base=engine.base_name, adapter=name, baseline=baseline)
@@ -304,9 +311,8 @@ async def refuse_proof(engine: RunningEngine, trained: Path, served: Path, rows:
     assert refused.value.code == "adapter_not_proven"
 
 
-async def test_a_changed_base_is_not_proven(engine, adapters, rows):
+async def test_a_changed_base_is_not_proven(engine, adapters, proof):
     """A proof against a base that answered otherwise before the load is refused."""
-    proof = proof_of(NANO_DIR, adapters["trained"], rows)
     measured = await measure_base(engine.vllm, proof, base=engine.base_name)
     moved = Baseline(logprobs=[[p - 0.4 for p in example] for example in measured.logprobs])
     name = await loaded(engine, adapters["trained"])
