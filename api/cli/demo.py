@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib.resources
+import io
 import json
 import os
 import secrets
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--port", type=int, default=8000, help="(default: %(default)s, else a free one)"
     )
+    parser.add_argument("--picture", type=Path, help="also save the comparison as an SVG file")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -96,7 +98,10 @@ def _demo(console: Console, options: argparse.Namespace) -> None:
                 asking = AsyncOpenAI(base_url=base_url, api_key=key)
                 asked = _ask(asking, model, questions, progress=progress, label=label)
                 answers[label] = asyncio.run(asked)
-        console.print(_comparison(questions, answers["base"], answers["tuned"]))
+        comparison = _comparison(questions, answers["base"], answers["tuned"])
+        console.print(comparison)
+        if options.picture is not None:
+            _save_picture(comparison, options.picture)
         _show_next_steps(console, base_url, key, job.fine_tuned_model or "", questions[0])
 
 
@@ -242,16 +247,16 @@ async def _ask(
 
 def _comparison(questions: list[Question], base: list[str], tuned: list[str]) -> Group:
     table = Table(title="The same messages, asked of both", title_justify="left", expand=True)
-    table.add_column("customer's message", ratio=5)
+    table.add_column("customer's message, not in the training file", ratio=5, no_wrap=True)
     table.add_column("expected", no_wrap=True)
-    table.add_column("base answers", ratio=4)
+    table.add_column("base answers", ratio=4, no_wrap=True)
     table.add_column("tuned answers", no_wrap=True)
     for question, before, after in zip(questions, base, tuned, strict=True):
         table.add_row(
-            _shortened(question.text, 76),
+            " ".join(question.text.split()),
             question.expected,
-            _marked(_shortened(before, 44), before == question.expected),
-            _marked(_shortened(after, 18), after == question.expected),
+            _marked(before, before == question.expected),
+            _marked(after[:20], after == question.expected),
         )
     return Group(
         table,
@@ -264,18 +269,20 @@ def _comparison(questions: list[Question], base: list[str], tuned: list[str]) ->
     )
 
 
+def _save_picture(comparison: Group, path: Path) -> None:
+    easel = Console(record=True, width=120, file=io.StringIO())
+    easel.print(comparison)
+    easel.save_svg(str(path), title="retune demo")
+
+
 def _rate(questions: list[Question], answers: list[str]) -> str:
     right = sum(a == q.expected for q, a in zip(questions, answers, strict=True))
     return f"{right}/{len(questions)} = {right / len(questions):.0%}"
 
 
 def _marked(text: str, is_right: bool) -> Text:
-    return Text(f"{'✓' if is_right else '✗'} {text}", style="green" if is_right else "red")
-
-
-def _shortened(text: str, length: int) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    return Text(f"{'✓' if is_right else '✗'} {line}", style="green" if is_right else "red")
 
 
 def _show_next_steps(
