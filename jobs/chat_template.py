@@ -159,7 +159,11 @@ def _sources_in_config(value: object) -> dict[str, str]:
     if isinstance(value, str):
         return {_DEFAULT: value}
     entries = value if isinstance(value, list) else []
-    return {str(entry["name"]): str(entry["template"]) for entry in entries}
+    return {
+        str(entry["name"]): str(entry["template"])
+        for entry in entries
+        if isinstance(entry, dict) and {"name", "template"} <= entry.keys()
+    }
 
 
 def _compile(source: str) -> _Compiled:

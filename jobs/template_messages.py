@@ -207,21 +207,18 @@ def _macro_parameters_with_content(
 
 def _reads(node: nodes.Node | None, variable: str, key: str | None = None) -> bool:
     """Tell whether an expression is a variable, or one of its fields, filtered or sliced."""
-    while True:
-        if isinstance(node, nodes.Filter | nodes.Test) or (
-            isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
-        ):
-            node = node.node
-        else:
-            break
+    while isinstance(node, nodes.Filter | nodes.Test) or (
+        isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
+    ):
+        node = node.node
     if key is None:
-        return isinstance(node, nodes.Name) and node.ctx == "load" and node.name == variable
+        return _is_name(node, variable)
     if isinstance(node, nodes.Getattr):
-        return node.attr == key and _reads_name(node.node, variable)
+        return node.attr == key and _is_name(node.node, variable)
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        return node.arg.value == key and _reads_name(node.node, variable)
+        return node.arg.value == key and _is_name(node.node, variable)
     return False
 
 
-def _reads_name(node: nodes.Node, variable: str) -> bool:
+def _is_name(node: nodes.Node | None, variable: str) -> bool:
     return isinstance(node, nodes.Name) and node.ctx == "load" and node.name == variable
