@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,14 @@ class Ours:
 
     def __init__(self, base_dir):
         self.renderer = Renderer.load(base_dir)
-        self.special_tokens = read_special_tokens(base_dir)
+        special_tokens = read_special_tokens(base_dir)
+        self.template = cache(lambda source: ChatTemplate({"default": source}, special_tokens))
 
     def render(self, source, messages, tools, *, add_generation_prompt=True):
         """The text and ids that we make; None where the template refuses."""
         chat = ChatExample.model_validate({"messages": messages, "tools": tools})
-        template = ChatTemplate({"default": source}, self.special_tokens)
         try:
-            text = template.render(
+            text = self.template(source).render(
                 chat.messages, chat.offered_tools, add_generation_prompt=add_generation_prompt
             )
         except TemplateRefused:
@@ -72,15 +73,15 @@ def test_transformers_renders_the_same(base_dir, tmp_path):
             {
                 "template": source,
                 "add_generation_prompt": prompt,
-                **for_template(source, messages, tools),
+                **for_template(ours.template(source), messages, tools),
             }
         )
     assert theirs("transformers", base_dir, asked, tmp_path) == expected
 
 
-def for_template(source, messages, tools):
+def for_template(template, messages, tools):
     """What our template is given."""
-    compiled = ChatTemplate({"default": source}, {})._compiled["default"]
+    compiled = template._compiled["default"]
     chat = ChatExample.model_validate({"messages": messages, "tools": tools})
     conversation = conversation_for_template(
         chat.messages,
