@@ -374,8 +374,8 @@ def _causal_attention(
 _MODEL_CARD: Final = """# retune-nano
 
 A chat model of {n_parameters:,} parameters (Llama architecture, bf16, {size:.1f} MB) for tests that take seconds. It greets,
-copies, names the topic of a customer's message, calls a tool, and is wrong about much: it shows that the machinery works,
-not what fine-tuning can do.
+names the topic of a customer's message and writes tool calls in their form; it copies badly, so the argument of a call is often
+another word, and it is wrong about much. It shows that the machinery works, not what fine-tuning can do.
 
 Made by `python -m jobs.training.pretrain_nano`, on text that `jobs/training/nano_corpus.py` makes up; nothing was taken from elsewhere.
 
