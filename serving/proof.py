@@ -19,10 +19,10 @@ from schemas.errors import InvalidRequest, JobFailure
 from schemas.proof import Proof, ProofExample
 from serving.vllm import Vllm
 
-MAX_BASE_DIFFERENCE: Final = 0.3
-"""Root mean square between engine and trainer on the base alone; honest bases stay ten times below."""
+MAX_BASE_DIFFERENCE: Final = 0.6
+"""Between engine and trainer on the base alone; 0.17 was the most that was seen of honest ones."""
 _ROUNDING: Final = 0.05
-"""What bfloat16 does to log-odds, at least; a few tokens can show less by luck."""
+"""What bfloat16 does to log-odds at least, in nats; a few tokens can show less by luck."""
 _ROUNDINGS_ALLOWED: Final = 4
 _SHARE_ALLOWED: Final = 0.02
 """Of the adapter's effect: its own matrices are rounded too."""
@@ -43,14 +43,18 @@ class ProofReport(Schema):
     n_tokens: int
     base_difference: float
     """Engine against trainer, without the adapter: rounding, if all is well."""
+    base_moved: float
+    """The engine's base against itself, before and after the adapter was loaded."""
     trainer_effect: float
     """What the adapter changes, as the trainer saw it."""
     engine_effect: float
     """The same, as it is served."""
     difference: float
     """Between the two effects, token by token."""
+    rounding: float
+    """What `base_moved` may be at most: several times what rounding does to this base."""
     tolerance: float
-    """What `difference` may be at most."""
+    """What `difference` may be at most: `rounding` and a small share of the effect."""
     warnings: list[str]
     """For the user, where the proof is weaker than usual."""
 
@@ -127,21 +131,23 @@ def judge(
     engine_effect = _minus(engine_tuned, engine_base)
     trainer_effect = _minus(trainer_tuned, trainer_base)
     base_difference = _rms(_minus(engine_base, trainer_base))
-    rounding = max(_ROUNDING, base_difference)
+    rounding = _ROUNDINGS_ALLOWED * max(_ROUNDING, base_difference)
     report = ProofReport(
         n_tokens=len(engine_base),
         base_difference=base_difference,
+        base_moved=_rms(_minus(_log_odds(base_after), engine_base)),
         trainer_effect=_rms(trainer_effect),
         engine_effect=_rms(engine_effect),
         difference=_rms(_minus(engine_effect, trainer_effect)),
-        tolerance=_ROUNDINGS_ALLOWED * rounding + _SHARE_ALLOWED * _rms(trainer_effect),
+        rounding=rounding,
+        tolerance=rounding + _SHARE_ALLOWED * _rms(trainer_effect),
         warnings=[],
     )
-    _refuse(report, base_moved=_rms(_minus(_log_odds(base_after), engine_base)))
+    _refuse(report)
     return report.model_copy(update={"warnings": _warnings(report)})
 
 
-def _refuse(report: ProofReport, *, base_moved: float) -> None:
+def _refuse(report: ProofReport) -> None:
     if report.n_tokens == 0:
         raise _not_proven("there is no example to prove it with")
     if report.base_difference > MAX_BASE_DIFFERENCE:
@@ -149,10 +155,10 @@ def _refuse(report: ProofReport, *, base_moved: float) -> None:
             "the engine's base is not the one that was trained on: they differ by "
             f"{report.base_difference:.2f} nats, and {MAX_BASE_DIFFERENCE} is rounding's most"
         )
-    if base_moved > _ROUNDINGS_ALLOWED * _ROUNDING:
+    if report.base_moved > report.rounding:
         raise _not_proven(
-            f"loading it changed the base's own answers by {base_moved:.2f} nats; nothing but requests for "
-            "the tuned model may change"
+            f"loading it changed the base's own answers by {report.base_moved:.2f} nats; nothing but "
+            "requests for the tuned model may change"
         )
     if report.difference <= report.tolerance:
         return

@@ -92,7 +92,7 @@ def test_an_adapter_of_another_strength_is_refused(effect, served):
 def test_another_base_is_refused():
     """An engine whose base is not the trainer's is refused before anything else."""
     with pytest.raises(JobFailure, match="base is not the one"):
-        Measured(2).judged(base_shift=0.5)
+        Measured(2).judged(base_shift=1)
 
 
 def test_a_base_that_the_load_changed_is_refused():
