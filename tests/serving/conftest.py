@@ -65,14 +65,14 @@ def rows() -> list[Row]:
 
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> dict[str, Path]:
-    """Adapters on the tiny base: `trained` learnt `rows`, `other` and `third` are random."""
+    """Adapters on the tiny base: `trained` learnt `rows`, `other` and `third` babble."""
     made = tmp_path_factory.mktemp("adapters")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's and PEFT's own
         return {
             "trained": trained_adapter(NANO_DIR, made / "trained", rows, steps=12),
-            "other": random_adapter(NANO_DIR, made / "other", scale=0.1, seed=1),
-            "third": random_adapter(NANO_DIR, made / "third", scale=0.1, seed=2),
+            "other": random_adapter(NANO_DIR, made / "other", scale=0.4, seed=1),
+            "third": random_adapter(NANO_DIR, made / "third", scale=0.4, seed=2),
         }
 
 

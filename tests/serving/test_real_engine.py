@@ -111,7 +111,8 @@ async def test_the_base_stays_itself_beside_adapters_in_all_slots(engine, adapte
         *(ask(engine, model, text, cache_salt="mixed") for text in texts for model in models)
     )
     assert answers[:: len(models)] == alone
-    assert answers[1 :: len(models)] != alone
+    # The last slot's adapter, which is what the fault serves, would have answered otherwise.
+    assert not set(answers[2 :: len(models)]) & set(alone)
 
 
 async def test_many_at_once_are_answered_as_one_by_one(engine, adapters):
