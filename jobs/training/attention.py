@@ -12,6 +12,9 @@ from transformers import AttentionInterface
 NAME: Final = "retune_documents"
 _VARLEN_DTYPES: Final = (torch.bfloat16, torch.float16)
 _MAX_VARLEN_HEAD: Final = 256
+_FLOAT32_FASTER_UP_TO: Final = 512
+"""Tokens of a document. On a CPU with AVX512_BF16 and 48 tokens, forward and backward took 1.6 ms in
+bfloat16 and 0.5 ms in float32 with the casts; 6.8 and 5.2 ms at 200, 71 and 81 ms at 1,000."""
 _States = tuple[Tensor, Tensor, Tensor]
 """Query, key, value."""
 
@@ -116,6 +119,9 @@ def _attend_varlen(
 def _attend_one_by_one(
     states: _States, bounds: DocumentBounds, *, scaling: float | None, window: int | None
 ) -> Tensor:
+    dtype = states[0].dtype
+    if states[0].device.type == "cpu" and bounds.longest <= _FLOAT32_FASTER_UP_TO:
+        states = (states[0].float(), states[1].float(), states[2].float())
     documents = zip(*(each.split(bounds.lengths, dim=2) for each in states), strict=True)
     attended = [
         F.scaled_dot_product_attention(
@@ -129,7 +135,7 @@ def _attend_one_by_one(
         )
         for q, k, v in documents
     ]
-    return torch.cat(attended, dim=2).transpose(1, 2)
+    return torch.cat(attended, dim=2).transpose(1, 2).to(dtype)
 
 
 def _is_grouped(states: _States) -> bool:

@@ -1,5 +1,6 @@
 """What a run learns from and is measured on, read and rendered."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from jobs.rendering import Rendered, Renderer
 from jobs.training.corpus import Corpus
 from schemas.errors import JobFailure
 from schemas.training import TrainingSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Data:
                 param="training_file",
             )
         validation = corpus(spec.validation_path) if spec.validation_path else None
+        logger.info("rendered: examples=%d left_out=%d", len(training), training.n_left_out)
         return cls(
             training=training,
             validation=validation or None,

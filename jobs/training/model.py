@@ -67,6 +67,8 @@ class TunedModel:
             JobFailure: `base_model_unusable` or `init_adapter_unusable`.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 for the adapter's products
         network = _load_base(spec.base_dir, dtype or fast_dtype(device)).to(device)
         served_dtype = _served_dtype(spec.base_dir)
         layout = choose_layout(network)
