@@ -1,5 +1,6 @@
 """What tests share: real servers for a session, clean stores and directories for each test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,8 +16,12 @@ from tests.servers import private_directory, running_postgres, running_redis
 
 
 def pytest_configure() -> None:
-    """Choose the SQLite as a process of ours does, before a test's module imports `sqlite3`."""
+    """Choose the SQLite as a process of ours does, and one thread for torch, before a test imports either.
+
+    With more threads sums are taken in another order, and the last bits depend on the machine.
+    """
     use_fixed_sqlite()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
