@@ -173,6 +173,7 @@ async def _spec(
         context_length=base.context_length,
         n_threads=services.settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1),
         resume_every_seconds=services.settings.resume_every_seconds,
+        reported_step=await services.store.jobs.last_step(claim.job_id),
     )
 
 

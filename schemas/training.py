@@ -42,6 +42,8 @@ class TrainingSpec(Schema):
     """Tokens; what is longer is cut at the end."""
     lora: LoraSpec = LoraSpec()
     n_threads: int = 1
+    reported_step: int = 0
+    """The last step that is recorded already; a run that goes on tells again of those after it."""
     resume_every_seconds: float = 30.0
     """How much training a kill may cost."""
 

@@ -232,6 +232,17 @@ class JobRecords:
             events = [Event.model_validate_json(row.event) for row in rows]
         return sorted(events, key=lambda event: int(event.data["step"]))
 
+    async def last_step(self, job_id: str) -> int:
+        """Return the last step that is recorded; 0: none."""
+        async with self._database.read() as connection:
+            newest = await connection.scalar(
+                select(job_events.c.event)
+                .where(job_events.c.job_id == job_id, job_events.c.dedupe_key.like("step-%"))
+                .order_by(job_events.c.seq.desc())
+                .limit(1)
+            )
+        return 0 if newest is None else int(Event.model_validate_json(newest).data["step"])
+
     async def checkpoints(
         self, job_id: str, *, limit: int, after: str | None
     ) -> CursorPage[Checkpoint]:

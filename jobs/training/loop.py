@@ -5,6 +5,7 @@ from collections.abc import Callable
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.data import Data
 from jobs.training.failures import base_model_unusable
+from jobs.training.journal import Journal
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from jobs.training.plan import Plan
@@ -37,20 +38,29 @@ def train(
     points.restore(run)
     checkpoints = Checkpoints.of(spec, after_step=run.step, prover=Prover.of(spec, data))
     reports = Reports(run, plan=plan, data=data, preemption=preemption)
+    journal = Journal.of(spec)
+
+    def tell(event: TrainingEvent) -> None:
+        journal.add(event)
+        emit(event)
 
     def close_epoch(epoch: int) -> None:
-        emit(reports.last_step_of_epoch())
-        emit(checkpoints.ensure(run, epoch=epoch))
+        tell(reports.last_step_of_epoch())
+        tell(checkpoints.ensure(run, epoch=epoch))
 
     emit(reports.started())
+    told = journal.rewind(to_step=run.step)
+    for event in told:
+        emit(event)
     preemption.defer()
-    if resumed_epoch := plan.epoch_ending_at(run.step):
-        close_epoch(resumed_epoch)  # again: the process may have ended before it was told
+    resumed_epoch = plan.epoch_ending_at(run.step)
+    if resumed_epoch and not any(e.kind == "checkpoint" and e.step == run.step for e in told):
+        close_epoch(resumed_epoch)  # the process ended after the resume point, before it was told
     for step, examples in plan.batches(after=run.step):
         run.take_step(data.training.batch(examples), learning_rate=plan.learning_rate(step))
         epoch = plan.epoch_ending_at(step)
         if not epoch:
-            emit(reports.step())
+            tell(reports.step())
         # Before an epoch is closed: what was told of it then never changes.
         if epoch or points.is_due or preemption.requested:
             points.save(run)

@@ -132,6 +132,7 @@ def run_digest(spec: TrainingSpec) -> str:
             "init_adapter_dir",
             "work_dir",
             "n_threads",
+            "reported_step",
             "resume_every_seconds",
         }
     )

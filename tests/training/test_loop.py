@@ -142,12 +142,26 @@ def test_a_preempted_run_goes_on(whole: Finished, make_spec: MakeSpec, stopped_a
     """A run that was asked to go saves, and its successor continues with the next step."""
     spec = make_spec(resume_every_seconds=1e9)
 
-    before, after = run_until(spec, stopped_at), run(spec)
+    before = run_until(spec, stopped_at)
+    after = run(spec.model_copy(update={"reported_step": steps(before)[-1].step}))
 
     by_step = {step.step: step for step in steps(before) + steps(after)}
     assert [by_step[number] for number in range(1, 10)] == steps(whole.events)
     assert steps(after)[0].step == steps(before)[-1].step + 1
     assert_equal(final_adapter(after), final_adapter(whole.events))
+
+
+def test_what_a_killed_worker_had_not_recorded_is_told_again(
+    whole: Finished, make_spec: MakeSpec
+) -> None:
+    """The successor tells of every step that its worker does not know, in order, and of no other."""
+    spec = make_spec()
+    run_until(spec, 5)
+
+    after = run(spec.model_copy(update={"reported_step": 2}))
+
+    assert [step.step for step in steps(after)] == list(range(3, 10))
+    assert steps(after) == steps(whole.events)[2:]
 
 
 def test_dropout_resumes_too(make_spec: MakeSpec) -> None:
@@ -167,7 +181,8 @@ def test_the_end_of_an_epoch_is_told_again(make_spec: MakeSpec) -> None:
     first = run(spec)
     written = {path: path.stat().st_mtime_ns for path in spec.work_dir.glob("checkpoints/*/*")}
 
-    again = run(spec)
+    last = steps(first)[-1].step
+    again = run(spec.model_copy(update={"reported_step": last - 1}))
 
     assert [event.kind for event in again] == ["started", "step", "checkpoint", "done"]
     assert steps(again) == steps(first)[-1:]
@@ -184,7 +199,7 @@ def test_a_broken_resume_point_is_passed_over(whole: Finished, make_spec: MakeSp
     content[-1] ^= 1
     state.write_bytes(content)
 
-    after = run(spec)
+    after = run(spec.model_copy(update={"reported_step": 5}))
 
     assert steps(after)[0].step == 5
     assert_equal(final_adapter(after), final_adapter(whole.events))
@@ -271,7 +286,8 @@ def test_files_are_known_by_content(make_spec: MakeSpec, tmp_path: Path) -> None
     run_until(make_spec(n_epochs=1), 2)
     moved = write_examples(tmp_path / "moved.jsonl", 11)
 
-    assert steps(run(make_spec(n_epochs=1, training_path=moved)))[0].step == 3
+    again = run(make_spec(n_epochs=1, training_path=moved, reported_step=2))
+    assert steps(again)[0].step == 3
 
 
 def read_proof(spec: TrainingSpec, *, step: int) -> Proof:

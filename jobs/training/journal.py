@@ -1,0 +1,75 @@
+"""What was reported, on disk too: a worker that is killed takes what it had read with it.
+
+`journal.jsonl` holds a line a step or checkpoint, as it was told. A successor tells again what its
+worker does not know; telling twice is harmless, for the worker keeps each once.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from schemas.training import (
+    CheckpointSaved,
+    StepDone,
+    TrainingEvent,
+    TrainingSpec,
+    training_event,
+)
+
+_NAME: Final = "journal.jsonl"
+
+
+class Journal:
+    """The steps and checkpoints that one run has told of, in order.
+
+    Args:
+        path: Of its file.
+        reported_step: The last step that the worker has recorded.
+    """
+
+    def __init__(self, path: Path, *, reported_step: int) -> None:
+        self._path = path
+        self._reported_step = reported_step
+
+    @classmethod
+    def of(cls, spec: TrainingSpec) -> Self:
+        """Return the one that a spec's `work_dir` holds."""
+        return cls(spec.work_dir / _NAME, reported_step=spec.reported_step)
+
+    def add(self, event: TrainingEvent) -> None:
+        """Write an event down, if it is one that must not be lost."""
+        if isinstance(event, StepDone | CheckpointSaved):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(event.model_dump_json() + "\n")
+
+    def rewind(self, *, to_step: int) -> list[StepDone | CheckpointSaved]:
+        """Forget what lies after a resume point, and return what must be told again, oldest first.
+
+        Args:
+            to_step: Of the resume point; 0: forget everything.
+        """
+        known = [event for event in self._read() if event.step <= to_step]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._path.with_suffix(".part")
+        unfinished.write_text(
+            "".join(event.model_dump_json() + "\n" for event in known), encoding="utf-8"
+        )
+        unfinished.replace(self._path)
+        return [
+            event
+            for event in known
+            if isinstance(event, CheckpointSaved) or event.step > self._reported_step
+        ]
+
+    def _read(self) -> Iterator[StepDone | CheckpointSaved]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_bytes().splitlines():
+            try:
+                event = training_event.validate_json(line)
+            except ValidationError:
+                return  # the process was killed while it wrote this line
+            if isinstance(event, StepDone | CheckpointSaved):
+                yield event

@@ -1,0 +1,67 @@
+"""What was told is told again to a worker that does not know it."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.training.journal import Journal
+from schemas.training import CheckpointSaved, StepDone, TrainingDone
+
+
+def step(number):
+    return StepDone(
+        step=number,
+        total_steps=9,
+        train_loss=1 / number,
+        train_mean_token_accuracy=0.5,
+        learning_rate=0.1,
+        grad_norm=1.0,
+        tokens=10,
+        seconds=0.25,
+    )
+
+
+SAVED = CheckpointSaved(step=3, epoch=1, adapter_dir=Path("checkpoints/step-3"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl", reported_step=0)
+    for event in (
+        step(1),
+        step(2),
+        step(3),
+        SAVED,
+        step(4),
+        TrainingDone(trained_tokens=1, loss_tokens=1),
+    ):
+        journal.add(event)
+    return tmp_path / "journal.jsonl"
+
+
+def test_what_the_worker_knows_is_not_told_again(path):
+    """Steps after its last are; checkpoints always, for it knows which it has."""
+    assert Journal(path, reported_step=3).rewind(to_step=4) == [SAVED, step(4)]
+
+
+def test_what_lies_after_the_resume_point_is_forgotten(path):
+    """Those steps are trained again, and told then."""
+    assert Journal(path, reported_step=0).rewind(to_step=2) == [step(1), step(2)]
+    assert Journal(path, reported_step=0).rewind(to_step=9) == [step(1), step(2)]
+
+
+def test_a_fresh_start_forgets_everything(path):
+    """Without a resume point nothing was trained."""
+    assert Journal(path, reported_step=0).rewind(to_step=0) == []
+    assert path.read_text() == ""
+
+
+def test_a_line_cut_short_ends_the_journal(path):
+    """The process was killed while it wrote: what came before counts."""
+    path.write_bytes(path.read_bytes()[:-20])
+    assert Journal(path, reported_step=0).rewind(to_step=9) == [step(1), step(2), step(3), SAVED]
+
+
+def test_a_run_without_a_journal_has_nothing_to_tell(tmp_path):
+    """The first start makes it."""
+    assert Journal(tmp_path / "journal.jsonl", reported_step=0).rewind(to_step=0) == []
