@@ -95,11 +95,11 @@ def parse_engine_urls(text: str) -> tuple[dict[str, str], list[str]]:
     problems: list[str] = []
     for entry in filter(None, map(str.strip, text.split(","))):
         name, _, url = (part.strip() for part in entry.partition("="))
-        if name and url.startswith(("http://", "https://")):
+        if name and url.startswith(("http://", "https://", "unix:///")):
             urls[name] = url.rstrip("/")
         else:
             problems.append(
-                f"RETUNE_ENGINE_URLS: {entry!r} is not NAME=URL with an http or https address."
+                f"RETUNE_ENGINE_URLS: {entry!r} is not NAME=URL with an http://, https:// or unix:/// address."
             )
     return urls, problems
 
