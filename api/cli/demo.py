@@ -166,7 +166,7 @@ def _tune(console: Console, client: OpenAI, options: argparse.Namespace) -> Fine
         model=options.base,
         training_file=file.id,
         suffix="demo",
-        seed=7,
+        seed=1,
         method={
             "type": "supervised",
             "supervised": {"hyperparameters": {"n_epochs": options.epochs or "auto"}},
