@@ -57,10 +57,11 @@ class EngineKeeper:
 
     async def _adjust(self, group: asyncio.TaskGroup) -> None:
         try:
+            idle, now = self._services.settings.engine_idle_seconds, time.time()
             wanted = {
                 record.base
                 for record in await self._services.store.machines.engines()
-                if self._is_wanted(record)
+                if is_wanted(record, idle_seconds=idle, now=now)
             }
         except ApiError as exc:
             logger.warning("engines stay as they are: %r", exc)
@@ -71,12 +72,6 @@ class EngineKeeper:
                 self._running[name] = group.create_task(self._keep(base))
         for name in self._running.keys() - wanted:
             self._running.pop(name).cancel()
-
-    def _is_wanted(self, record: EngineRecord) -> bool:
-        idle = self._services.settings.engine_idle_seconds
-        if record.wanted_at == 0:
-            return False
-        return idle == 0 or time.time() - record.wanted_at < max(idle, _LEAST_IDLE)
 
     async def _keep(self, base: BaseModelInfo) -> None:
         """Run one engine, again and again, until cancelled."""
@@ -133,6 +128,19 @@ class EngineKeeper:
             )
         except ApiError as exc:
             logger.warning("engine state not recorded: base=%s %r", base, exc)
+
+
+def is_wanted(record: EngineRecord, *, idle_seconds: float, now: float) -> bool:
+    """Whether an engine should run: somebody asked for it, and not too long ago.
+
+    Args:
+        record: What was asked.
+        idle_seconds: After which it may stop, at least a minute; 0: never.
+        now: Unix seconds.
+    """
+    if record.wanted_at == 0:
+        return False
+    return idle_seconds == 0 or now - record.wanted_at < max(idle_seconds, _LEAST_IDLE)
 
 
 def _file_name(base: str) -> str:

@@ -35,7 +35,7 @@ class Settings(Schema):
     organization: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
     """The slug in the names of tuned models."""
     engine_idle_seconds: float = 0
-    """An engine that nobody asked for this long is stopped; 0: never."""
+    """An engine that nobody asked for this long, at least a minute, is stopped; 0: never."""
     engine_memory_mb: int = 256
     """Key-value cache of each CPU engine."""
     engine_gpu_memory: float = Field(default=0.45, gt=0, le=1)

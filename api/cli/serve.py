@@ -3,10 +3,8 @@
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import logging
-import os
 import signal
 import socket
 import sys
@@ -27,14 +25,13 @@ from jobs.store.database import DatabaseUnusable
 from jobs.store.migrate import migrate
 from jobs.worker import Worker
 from schemas.settings import Settings
+from serving.child import die_with_us
 
 logger = logging.getLogger(__name__)
 
 PARTS: Final = ("api", "worker", "engines")
 _STOP_SECONDS: Final = 35.0
 _RESTART_AFTER: Final = 1.0
-_PR_SET_PDEATHSIG: Final = 1
-"""From `linux/prctl.h`."""
 
 
 class CannotServe(Exception):
@@ -212,18 +209,9 @@ async def _child(part: str, options: argparse.Namespace) -> AsyncGenerator[None]
 async def _keep_child(part: str, options: argparse.Namespace) -> None:
     address = ("--host", options.host, "--port", str(options.port))
     command = [sys.executable, "-m", "api.cli.main", "serve", "--only", part, "--supervised"]
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def die_with_parent() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
     while True:
         process = await asyncio.create_subprocess_exec(
-            *command, *address, start_new_session=True, preexec_fn=die_with_parent
+            *command, *address, start_new_session=True, preexec_fn=die_with_us(signal.SIGTERM)
         )
         try:
             status = await process.wait()
