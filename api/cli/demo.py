@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from openai import APIConnectionError, AsyncOpenAI, OpenAI, OpenAIError
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
@@ -27,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.main import settings_from
+from jobs.bases.catalog import NANO
 from schemas.settings import Settings
 
 _START_SECONDS: Final = 60.0
@@ -100,6 +102,11 @@ def _demo(console: Console, options: argparse.Namespace) -> None:
                 answers[label] = asyncio.run(asked)
         comparison = _comparison(questions, answers["base"], answers["tuned"])
         console.print(comparison)
+        if options.base == NANO:
+            console.print(
+                "[dim]retune-nano is made for tests in seconds: it learns, but hardly generalises. "
+                "`make demo` tunes a real one.[/]"
+            )
         if options.picture is not None:
             _save_picture(comparison, options.picture)
         _show_next_steps(console, base_url, key, job.fine_tuned_model or "", questions[0])
@@ -289,15 +296,20 @@ def _show_next_steps(
     console: Console, base_url: str, key: str, model: str, question: Question
 ) -> None:
     """Print what can be copied: no line is broken where the terminal ends."""
-    messages = json.dumps(question.messages)
     body = json.dumps({"model": model, "messages": question.messages})
+    call = (
+        f'client.chat.completions.create(model="{model}", messages={json.dumps(question.messages)})'
+    )
+    serve = (
+        "make serve" if ":8000/" in base_url else f"retune serve --port {urlsplit(base_url).port}"
+    )
     console.print("\n[bold]The model stays. Start the server again and ask it yourself:[/]\n")
     for lines in (
-        [f"RETUNE_API_KEY={key} make serve"],
+        [f"RETUNE_API_KEY={key} {serve}"],
         [
             "from openai import OpenAI",
             f'client = OpenAI(base_url="{base_url}", api_key="{key}")',
-            f'print(client.chat.completions.create(model="{model}", messages={messages}).choices[0].message)',
+            f"print({call}.choices[0].message.content)",
         ],
         [
             f"curl {base_url}/chat/completions -H 'Authorization: Bearer {key}' \\",
