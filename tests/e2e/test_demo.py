@@ -32,7 +32,7 @@ def test_the_demo_on_the_tiny_base():
     assert "The job has successfully completed" in said
     assert re.search(r"Exact matches: +base \d+/40 = \d+% +tuned \d+/40 = \d+%", said)
     assert "from openai import OpenAI" in said
-    assert "make serve" in said
+    assert "retune serve --port" in said
 
 
 @pytest.mark.engine

@@ -1,5 +1,6 @@
 """The main job with OpenAI's SDK: upload, create, wait, ask. Everything is real; the base is tiny."""
 
+import asyncio
 import csv
 import io
 import json
@@ -10,6 +11,7 @@ import time
 import openai
 import pytest
 
+from serving.vllm import Vllm
 from tests.e2e.journey import ask, create_job, demo_lines, events, finished, upload
 from tests.e2e.server import KEY
 
@@ -186,16 +188,29 @@ def test_cancelling_frees_the_device_within_seconds(client, server):
         client.fine_tuning.jobs.cancel(job.id)
 
 
-def test_a_deleted_model_answers_no_more(client):
-    """Its name is gone from the list, and asking it is a 404."""
+def test_a_deleted_model_answers_no_more(client, server):
+    """Its name is gone from the list, the engine has let go of it, and asking it is a 404."""
     job = finished(client, create_job(client, hyperparameters={"n_epochs": 1, "batch_size": 8}).id)
     name = job.fine_tuned_model
     assert ask(client, name, "Hello") is not None
+    before = resident_adapters(server)
     assert client.models.delete(name).deleted
+    assert len(before - resident_adapters(server)) == 1
     assert name not in {model.id for model in client.models.list()}
     with pytest.raises(openai.NotFoundError) as caught:
         ask(client, name, "Hello")
     assert caught.value.code == "model_not_found"
+
+
+def resident_adapters(server):
+    """What the engine itself says it has."""
+    (socket,) = (server.data_dir / "run").glob("base-*.sock")
+
+    async def ask_the_engine():
+        async with Vllm(f"unix://{socket}") as vllm:
+            return await vllm.list_models()
+
+    return asyncio.run(ask_the_engine())
 
 
 def test_a_bad_file_fails_the_job_with_the_line(client):

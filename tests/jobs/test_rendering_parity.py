@@ -63,6 +63,7 @@ def theirs(library, base_dir, asked, tmp_path):
     return json.loads((tmp_path / "answered.json").read_text())
 
 
+@pytest.mark.training
 def test_transformers_renders_the_same(base_dir, tmp_path):
     """Given the same messages, transformers gives the same text and ids, for every family of template."""
     ours = Ours(base_dir)

@@ -1,0 +1,99 @@
+"""Answers held against OpenAI's published description; collected only where `RETUNE_OPENAPI` names that file."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pytest
+import yaml
+
+HELLO = [{"role": "user", "content": "hello"}]
+LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+Validate = Callable[[object, str], None]
+
+
+@cache
+def description() -> dict:
+    """OpenAI's document, 840 kB: read once."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(Path(os.environ["RETUNE_OPENAPI"]).read_bytes(), Loader=loader)  # noqa: S506 - a safe one
+
+
+@pytest.fixture(scope="module")
+def validate() -> Validate:
+    """Check a value against one of the document's named schemas."""
+
+    def check(value: object, name: str) -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": description()["components"]}
+        errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
+        assert not errors, [f"{error.json_path}: {error.message[:200]}" for error in errors]
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def file(http: httpx.Client) -> dict:
+    """An uploaded file."""
+    sent = {"file": ("a.jsonl", LINE * 12)}
+    return http.post("/v1/files", files=sent, data={"purpose": "fine-tune"}).json()
+
+
+def test_the_checker_can_fail(validate: Validate) -> None:
+    """A file without an id is found out."""
+    with pytest.raises(AssertionError, match="'id' is a required property"):
+        validate({"object": "file"}, "OpenAIFile")
+
+
+def test_files(http: httpx.Client, validate: Validate, file: dict) -> None:
+    """A file, the list of files, and a deletion."""
+    validate(file, "OpenAIFile")
+    validate(http.get("/v1/files").json(), "ListFilesResponse")
+    validate(http.delete(f"/v1/files/{file['id']}").json(), "DeleteFileResponse")
+
+
+def test_jobs(http: httpx.Client, validate: Validate) -> None:
+    """A job, fresh and cancelled, the list, its events and checkpoints."""
+    sent = {"file": ("a.jsonl", LINE * 12)}
+    file = http.post("/v1/files", files=sent, data={"purpose": "fine-tune"}).json()
+    asked = {"model": "gpt-4o-mini", "training_file": file["id"], "metadata": {"a": "b"}}
+    job = http.post("/v1/fine_tuning/jobs", json=asked).json()
+    path = f"/v1/fine_tuning/jobs/{job['id']}"
+    validate(job, "FineTuningJob")
+    validate(http.get(path).json(), "FineTuningJob")
+    validate(http.get("/v1/fine_tuning/jobs").json(), "ListPaginatedFineTuningJobsResponse")
+    validate(http.get(f"{path}/events").json(), "ListFineTuningJobEventsResponse")
+    validate(http.get(f"{path}/checkpoints").json(), "ListFineTuningJobCheckpointsResponse")
+    validate(http.post(f"{path}/cancel").json(), "FineTuningJob")
+
+
+def test_models(http: httpx.Client, validate: Validate) -> None:
+    """The list, and each model by itself."""
+    listed = http.get("/v1/models").json()
+    validate(listed, "ListModelsResponse")
+    for model in listed["data"]:
+        validate(http.get(f"/v1/models/{model['id']}").json(), "Model")
+
+
+def test_chat(http: httpx.Client, validate: Validate) -> None:
+    """A whole answer, and every chunk of a streamed one."""
+    asked = {"model": "gpt-4o-mini", "messages": HELLO}
+    validate(http.post("/v1/chat/completions", json=asked).json(), "CreateChatCompletionResponse")
+    streamed = http.post(
+        "/v1/chat/completions",
+        json=asked | {"stream": True, "stream_options": {"include_usage": True}},
+    ).text
+    events = [event.removeprefix("data: ") for event in streamed.strip().split("\n\n")]
+    assert events.pop() == "[DONE]"
+    assert len(events) > 2
+    for event in events:
+        validate(httpx.Response(200, text=event).json(), "CreateChatCompletionStreamResponse")
+
+
+def test_errors(http: httpx.Client, validate: Validate) -> None:
+    """What is refused comes in OpenAI's envelope."""
+    for answer in (http.get("/v1/files/none"), http.post("/v1/fine_tuning/jobs", json={})):
+        assert answer.status_code in {400, 404}
+        validate(answer.json(), "ErrorResponse")
