@@ -23,6 +23,7 @@ from jobs.redis_server import RedisServer, RedisServerError
 from jobs.services import Services, open_services, readiness
 from jobs.store.database import DatabaseUnusable
 from jobs.store.migrate import migrate
+from jobs.store.store import open_store
 from jobs.worker import Worker
 from schemas.settings import Settings
 from serving.child import die_with_us
@@ -72,6 +73,8 @@ async def _run(options: argparse.Namespace, settings: Settings) -> None:
             loop.add_signal_handler(number, stop.set)
     if not options.supervised:
         await asyncio.to_thread(_prepare, settings)
+        if options.only == "api":
+            await _announce_key(settings)
     match options.only:
         case None:
             await _serve_all(options, settings, stop)
@@ -114,6 +117,7 @@ async def _serve_api(options: argparse.Namespace, settings: Settings) -> None:
 async def _serve_all(options: argparse.Namespace, settings: Settings, stop: asyncio.Event) -> None:
     with _lock(settings.data_dir):
         _refuse_taken_port(options.host, options.port)
+        await _announce_key(settings)  # after the lock: it may revoke the key that was before
         async with AsyncExitStack() as stack:
             if settings.redis_url is None:
                 server = await stack.enter_async_context(
@@ -127,7 +131,6 @@ async def _serve_all(options: argparse.Namespace, settings: Settings, stop: asyn
             services.blobs.sweep_incoming()
             for problem in services.catalog.problems:
                 print(f"Not offered: {problem}", flush=True)
-            await _announce_key(services)
             # Stopped in the opposite order: first nobody asks, then nobody trains, then the engines.
             await stack.enter_async_context(_running(EngineKeeper(services).run()))
             await stack.enter_async_context(_child("worker", options))
@@ -162,22 +165,22 @@ def _refuse_taken_port(host: str, port: int) -> None:
             ) from exc
 
 
-async def _announce_key(services: Services) -> None:
-    settings = services.settings
-    if settings.api_key is not None:
-        await ensure_operator_key(
-            services.store,
-            settings.api_key.get_secret_value(),
-            organization_id=settings.organization,
-        )
-    elif not await services.store.keys.all():
-        key, _ = await create_key(
-            services.store, name="first key", organization_id=settings.organization
-        )
-        print(
-            f"\nYour API key (shown once; `retune keys create` makes more):\n\n    {key}\n",
-            flush=True,
-        )
+async def _announce_key(settings: Settings) -> None:
+    async with open_store(settings.effective_database_url) as store:
+        if settings.api_key is not None:
+            await ensure_operator_key(
+                store,
+                settings.api_key.get_secret_value(),
+                organization_id=settings.organization,
+            )
+        elif not await store.keys.all():
+            key, _ = await create_key(
+                store, name="first key", organization_id=settings.organization
+            )
+            print(
+                f"\nYour API key (shown once; `retune keys create` makes more):\n\n    {key}\n",
+                flush=True,
+            )
 
 
 async def _announce_ready(services: Services, options: argparse.Namespace) -> None:

@@ -56,10 +56,10 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(
-    data_dir: Path, *, port: int | None = None, **variables: str
+    data_dir: Path, *arguments: str, ready: str = "/ready", **variables: str
 ) -> Iterator[Server]:
     """Start a server and stop it at the end; nothing of it is left."""
-    port = port or free_port()
+    port = free_port()
     log_path = data_dir.parent / f"server-{port}.log"
     environment = os.environ | {
         "RETUNE_DATA_DIR": str(data_dir),
@@ -69,7 +69,7 @@ def running_server(
     }
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)],
+            [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port), *arguments],
             env=environment,
             stdout=log,
             stderr=log,
@@ -77,7 +77,7 @@ def running_server(
         )
     server = Server(process, port, data_dir, log_path)
     try:
-        wait_for(lambda: is_ready(server), seconds=START_SECONDS, what="ready", log=log_path)
+        wait_for(lambda: is_ready(server, ready), seconds=START_SECONDS, what="ready", log=log_path)
         yield server
     finally:
         left = descendants(process.pid)
@@ -88,11 +88,11 @@ def running_server(
                 os.kill(pid, signal.SIGKILL)
 
 
-def is_ready(server: Server) -> bool:
+def is_ready(server: Server, path: str) -> bool:
     if server.process.poll() is not None:
         raise AssertionError(f"the server ended: {server.log_path.read_text()[-3000:]}")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/ready", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -35,6 +35,12 @@ def test_a_second_server_on_the_same_data_is_refused(server):
     assert "RETUNE_DATA_DIR" in said
 
 
+def test_a_refused_server_changes_no_key(server, client):
+    """A second server with another key leaves the first one's key as it was."""
+    serve(server.data_dir, "--port", str(free_port()), RETUNE_API_KEY="another")
+    assert client.models.list().data
+
+
 def test_a_port_in_use_is_refused(tmp_path):
     """It says which address, and what to do."""
     with socket.socket() as taken:

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
@@ -20,6 +21,21 @@ def empty_postgres(postgres_url):
         connection.execute(f"CREATE DATABASE {name}")
         yield postgres_url.replace("/postgres?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_the_api_alone(empty_postgres):
+    """`--only api`, as a container runs it, needs no one else to answer: the key is good, readiness says what lacks."""
+    with (
+        private_directory("retune-e2e-") as directory,
+        running_server(
+            directory / "data", "--only", "api", ready="/health", RETUNE_DATABASE_URL=empty_postgres
+        ) as alone,
+    ):
+        assert "retune-nano" in {model.id for model in alone.client().models.list()}
+        answer = httpx.get(f"http://127.0.0.1:{alone.port}/ready")
+        assert answer.status_code == 503
+        assert "start one with `retune serve --only worker`" in answer.text
+        assert alone.pids("") == []
 
 
 def test_a_job_on_postgres_and_servers_of_the_operators(
