@@ -124,6 +124,22 @@ def test_nothing_survives_a_killed_server():
             assert_succeeded_once(again.client(), job)
 
 
+def test_ctrl_c_gives_jobs_back():
+    """A polite stop saves a resume point and ends with 0; the next start goes on from that very step."""
+    with private_directory("retune-e2e-") as directory:
+        with running_server(directory / "data") as server:
+            client = server.client()
+            job = create_job(client, examples=EXAMPLES, hyperparameters=LONG)
+            until_step(client, job.id, 8)
+            assert server.stop() == 0
+        with running_server(directory / "data") as again:
+            assert_succeeded_once(again.client(), job)
+            told = events(again.client(), job.id)
+    (resumed,) = [message for message in told if message.startswith("Going on after step")]
+    assert int(resumed.split()[4].split("/")[0]) >= 8
+    assert not any("ended by signal" in message for message in told)
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)

@@ -16,7 +16,13 @@ from jobs.store.migrate import migrate
 from jobs.store.records import Fenced, KeyRecord, ModelRecord
 from jobs.store.store import open_store
 from jobs.store.tables import metadata
-from schemas.errors import FileNotFound, InvalidRequest, JobNotFound, ModelNotFound
+from schemas.errors import (
+    FileNotFound,
+    InvalidRequest,
+    JobNotFound,
+    ModelNotFound,
+    StorageFull,
+)
 from tests import samples
 
 
@@ -216,6 +222,28 @@ async def test_an_engine_that_is_wanted_keeps_what_was_reported_of_it(store):
     await store.machines.want_engine("b", now=3.0)
     found = await store.machines.find_engine("b")
     assert (found.wanted_at, found.state) == (3.0, "ready")
+
+
+async def test_a_full_disk_changes_nothing_and_is_told(tmp_path):
+    """The database says it is full: the words say so, what was there stays, and it goes on when there is room."""
+    url = f"sqlite:///{tmp_path / 'retune.db'}"
+    await asyncio.to_thread(migrate, url)
+    async with open_store(url) as store:
+        record = samples.record()
+        await store.jobs.add(record, [])
+
+        async def limit_pages(pages):
+            async with store.database.write() as connection:
+                await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+        await limit_pages(1)
+        big = samples.record(metadata={"note": "x" * 512}, training_file="f" * 100_000)
+        with pytest.raises(StorageFull, match="no space left"):
+            await store.jobs.add(big, [])
+        assert (await store.jobs.get(record.job.id)) == record
+        await limit_pages(2**30)
+        await store.jobs.add(big, [])
+        assert (await store.jobs.get(big.job.id)) == big
 
 
 async def test_no_update_overwrites_another(store, database_url):
