@@ -173,7 +173,8 @@ def count_shared_examples(training_path: Path, validation_path: Path) -> int:
     Of files that `check_file` has passed. Keeps 16 bytes for each example of the validation file.
     """
     held_out = Counter(_digest(example) for example in read_examples(validation_path))
-    seen = {digest for example in read_examples(training_path) if (digest := _digest(example))}
+    digests = map(_digest, read_examples(training_path))
+    seen = {digest for digest in digests if digest in held_out}
     return sum(count for digest, count in held_out.items() if digest in seen)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs import events
 from jobs.claims import Claim
-from jobs.dataset import FileRole, check_file
+from jobs.dataset import FileRole, check_file, count_shared_examples
 from jobs.dataset_report import DatasetReport
 from jobs.lifecycle import advance
 from jobs.rendering import Renderer
@@ -33,6 +33,7 @@ async def validate(claim: Claim) -> None:
     if job.validation_file is not None:
         validation = await _check(claim, base, renderer, role="validation")
         warnings += validation.warnings
+        warnings += await _leaks(claim)
     # The engine starts beside the training, so that it is up when the adapter is.
     await claim.services.engines.want(base)
     await claim.change(lambda record: _queued(record, training, warnings))
@@ -59,6 +60,24 @@ async def _check(
     finally:
         # A thread cannot be cancelled; it looks at this between lines.
         stop.set()
+
+
+async def _leaks(claim: Claim) -> list[str]:
+    """Warn of validation examples that are trained on: their loss says nothing of new ones."""
+    job, blobs = claim.record.job, claim.services.blobs
+    assert job.validation_file is not None
+    shared = await asyncio.to_thread(
+        count_shared_examples,
+        blobs.file_path(job.training_file),
+        blobs.file_path(job.validation_file),
+    )
+    if shared == 0:
+        return []
+    warning = (
+        f"{shared} example(s) of the validation file are in the training file too, word for word. "
+        "The validation loss will look better than it is; leave them out of one of the two."
+    )
+    return [warning]
 
 
 async def _path(claim: Claim, file_id: str, *, param: str) -> Path:

@@ -213,6 +213,21 @@ def resident_adapters(server):
     return asyncio.run(ask_the_engine())
 
 
+def test_a_validation_file_that_leaks_is_told(client):
+    """Examples that are in both files are counted in a warning; the job goes on."""
+    examples = demo_lines("train.jsonl")[:16]
+    validation = upload(client, examples[:3] + demo_lines("heldout.jsonl")[:2])
+    job = create_job(
+        client,
+        examples=examples,
+        validation_file=validation.id,
+        hyperparameters={"n_epochs": 1, "batch_size": 8},
+    )
+    assert finished(client, job.id).status == "succeeded"
+    (told,) = [message for message in events(client, job.id) if "word for word" in message]
+    assert told.startswith("3 example(s) of the validation file")
+
+
 def test_a_bad_file_fails_the_job_with_the_line(client):
     """Creating it succeeds, as at OpenAI; the job then says which line and what to do."""
     lines = demo_lines("train.jsonl")[:12]
