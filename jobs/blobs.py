@@ -178,6 +178,10 @@ class Blobs:
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
+    def work_ids(self) -> list[str]:
+        """Return the jobs that have a trainer's directory."""
+        return [path.name for path in self._work.iterdir()]
+
     async def delete_work_dir(self, job_id: str) -> None:
         """Delete what a finished job's trainer no longer needs."""
         await to_thread(shutil.rmtree, self._work / _safe(job_id), ignore_errors=True)

@@ -14,8 +14,9 @@ from arq import Worker as ArqWorker
 from arq.worker import Function
 from redis.exceptions import RedisError
 
-from jobs import events, files
+from jobs import events
 from jobs.claims import LEASE, Claim, held
+from jobs.housekeeping import tidy
 from jobs.lifecycle import advance
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.services import Services
@@ -34,7 +35,7 @@ MAX_INFRA_FAILURES: Final = 5
 """How often a job is taken up again after something of ours broke."""
 _SWEEP_EVERY: Final = 1.0
 _BEAT_EVERY: Final = 5.0
-_EXPIRE_EVERY: Final = 60.0
+_TIDY_EVERY: Final = 60.0
 _BACKOFF: Final = 5.0
 _MAX_BACKOFF: Final = 120.0
 
@@ -58,7 +59,7 @@ class Worker:
                 self._group.create_task(self._beat())
                 self._group.create_task(self._sweep())
                 self._group.create_task(self._listen())
-                self._group.create_task(self._expire_files())
+                self._group.create_task(self._tidy())
         finally:
             await self._services.store.machines.forget_worker(self._id)
 
@@ -135,13 +136,13 @@ class Worker:
                 logger.warning("no sign of life could be given: %r", exc)
             await asyncio.sleep(_BEAT_EVERY)
 
-    async def _expire_files(self) -> None:
+    async def _tidy(self) -> None:
         while True:
             try:
-                await files.delete_expired(self._services, now=int(time.time()))
+                await tidy(self._services, now=int(time.time()))
             except (OSError, ApiError) as exc:
-                logger.warning("expired files stay a while: %r", exc)
-            await asyncio.sleep(_EXPIRE_EVERY)
+                logger.warning("what is over stays a while: %r", exc)
+            await asyncio.sleep(_TIDY_EVERY)
 
     async def _listen(self) -> None:
         """Hear arq's wake-ups; when Redis goes away, wait for it to come back."""
