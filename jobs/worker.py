@@ -64,9 +64,12 @@ class Worker:
             await self._services.store.machines.forget_worker(self._id)
 
     async def look(self, job_id: str) -> None:
-        """Take a job if it waits and there is room; called for every wake-up."""
-        if not await self._take(job_id, validating=True):
-            await self._take(job_id, validating=False)
+        """Take a job if it waits and there is room; what fails here, the sweep does later."""
+        try:
+            if not await self._take(job_id, validating=True):
+                await self._take(job_id, validating=False)
+        except (OSError, ApiError) as exc:
+            logger.warning("left to the sweep: job_id=%s %r", job_id, exc)
 
     async def _take(self, job_id: str, *, validating: bool) -> bool:
         slot, work = ("validation", validate) if validating else ("training", train)
@@ -95,11 +98,15 @@ class Worker:
     async def _work(self, claim: Claim, slot: str, work: Work) -> None:
         try:
             await see_through(claim, work)
+        except (OSError, ApiError) as exc:
+            # The end could not be written down. The lease will run out, and the sweep find the job.
+            logger.warning("left to its lease: job_id=%s %r", claim.job_id, exc)
+            return
         finally:
             self._free[slot] += 1
         if slot == "validation":
             # What was just validated can be trained at once, without a word from Redis.
-            await self._take(claim.job_id, validating=False)
+            await self.look(claim.job_id)
 
     async def _sweep(self) -> None:
         """Find work that no message told of: SQL is the truth."""

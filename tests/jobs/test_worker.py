@@ -15,7 +15,7 @@ from jobs.store.migrate import migrate
 from jobs.store.records import Fenced, WorkerRecord
 from jobs.trainer import TrainerDied
 from jobs.worker import MAX_INFRA_FAILURES, Worker, see_through
-from schemas.errors import JobFailure, ModelServerUnavailable
+from schemas.errors import JobFailure, ModelServerUnavailable, StoreUnavailable
 from tests import samples
 
 CALLER = Caller(project_id="proj_a", organization_id="local", key_id="key_1")
@@ -157,6 +157,22 @@ async def test_a_late_worker_cannot_end_anothers_job(services):
     assert (await services.store.jobs.get(late.job_id)).job.status == "running"
     with pytest.raises(Fenced):
         await late.log(events.succeeded())
+
+
+class UnheardClaim(Claim):
+    """A claim whose database does not answer when the end is to be written."""
+
+    async def change(self, change):
+        raise StoreUnavailable("The database does not answer.")
+
+
+async def test_an_end_that_cannot_be_written_stops_no_worker(services):
+    """The slot is free again, and the job is left to its lease; other jobs go on."""
+    claim = await claimed(services)
+    unheard = UnheardClaim(services, claim.record)
+    async with asyncio.timeout(10):
+        await Worker(services)._work(unheard, "training", raising(JobFailure("x", code="x")))
+    assert (await services.store.jobs.get(claim.job_id)).job.status == "running"
 
 
 @pytest.fixture
