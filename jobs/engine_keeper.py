@@ -71,7 +71,10 @@ class EngineKeeper:
             if base is not None and base.engine_url is None:
                 self._running[name] = group.create_task(self._keep(base))
         for name in self._running.keys() - wanted:
-            self._running.pop(name).cancel()
+            stopping = self._running.pop(name)
+            stopping.cancel()
+            # Waited for: its successor would listen on the same socket.
+            await asyncio.wait({stopping})
 
     async def _keep(self, base: BaseModelInfo) -> None:
         """Run one engine, again and again, until cancelled."""
@@ -80,7 +83,7 @@ class EngineKeeper:
             began = time.monotonic()
             try:
                 message = await self._run_once(base)
-            except EngineFailed as exc:
+            except (EngineFailed, OSError) as exc:
                 message = str(exc)
                 logger.error("engine failed: base=%s %s", base.name, message)  # noqa: TRY400 - told in full
             failures = 0 if time.monotonic() - began > _STEADY else failures + 1

@@ -126,16 +126,16 @@ async def _serve_all(options: argparse.Namespace, settings: Settings, stop: asyn
                         directory=settings.data_dir.absolute() / "redis",
                     )
                 )
-                await stack.enter_async_context(_running(server.watch()))
+                await stack.enter_async_context(_running(server.watch(), stop))
             services = await stack.enter_async_context(open_services(settings))
             services.blobs.sweep_incoming()
             for problem in services.catalog.problems:
                 print(f"Not offered: {problem}", flush=True)
             # Stopped in the opposite order: first nobody asks, then nobody trains, then the engines.
-            await stack.enter_async_context(_running(EngineKeeper(services).run()))
-            await stack.enter_async_context(_child("worker", options))
-            await stack.enter_async_context(_child("api", options))
-            await stack.enter_async_context(_running(_announce_ready(services, options)))
+            await stack.enter_async_context(_running(EngineKeeper(services).run(), stop))
+            await stack.enter_async_context(_child("worker", options, stop))
+            await stack.enter_async_context(_child("api", options, stop))
+            await stack.enter_async_context(_running(_announce_ready(services, options), stop))
             await stop.wait()
             print("Stopping …", flush=True)
 
@@ -203,9 +203,11 @@ async def _accepts(host: str, port: int) -> bool:
 
 
 @asynccontextmanager
-async def _child(part: str, options: argparse.Namespace) -> AsyncGenerator[None]:
+async def _child(
+    part: str, options: argparse.Namespace, stop: asyncio.Event
+) -> AsyncGenerator[None]:
     """Run a part in a process of its own, restarted when it dies, stopped at the end."""
-    async with _running(_keep_child(part, options)):
+    async with _running(_keep_child(part, options), stop):
         yield
 
 
@@ -236,9 +238,19 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Run something beside the body; it is cancelled, and waited for, at the end."""
+async def _running(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncGenerator[None]:
+    """Run something beside the body; it is cancelled, and waited for, at the end.
+
+    Should it fail, everything stops: a server without one of its parts must not look alive.
+    """
     task = asyncio.create_task(work)
+
+    def notice(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and ended.exception() is not None:
+            logger.error("a part of the server broke", exc_info=ended.exception())
+            stop.set()
+
+    task.add_done_callback(notice)
     try:
         yield
     finally:

@@ -162,7 +162,7 @@ async def test_a_late_worker_cannot_end_anothers_job(services):
 class UnheardClaim(Claim):
     """A claim whose database does not answer when the end is to be written."""
 
-    async def change(self, change):
+    async def change(self, _change):
         raise StoreUnavailable("The database does not answer.")
 
 
