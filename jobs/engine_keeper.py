@@ -23,6 +23,7 @@ _MAX_BACKOFF: Final = 60.0
 _STEADY: Final = 120.0
 """An engine that ran this many seconds is started again at once."""
 _LEAST_IDLE: Final = 60.0
+_UNNAMED_KEPT: Final = 24 * 3600.0
 
 
 class EngineKeeper:
@@ -34,7 +35,7 @@ class EngineKeeper:
 
     async def run(self) -> None:
         """Keep engines until cancelled, then stop them all."""
-        await self.delete_unnamed_adapters()
+        await self.delete_unnamed_adapters(now=time.time())
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -44,16 +45,21 @@ class EngineKeeper:
             for base in self._running:
                 await self._report(base, "stopped")
 
-    async def delete_unnamed_adapters(self) -> None:
-        """Delete adapters that no model names: only before any engine runs, which could read them."""
-        named = {
-            record.adapter_id
-            for base in self._services.catalog.all()
-            for record in await self._services.store.models.live_on(base.name)
-        }
-        for adapter_id in self._services.blobs.adapter_ids():
-            if adapter_id not in named:
-                await self._services.blobs.delete_adapter(adapter_id)
+    async def delete_unnamed_adapters(self, *, now: float) -> None:
+        """Delete adapters that no model names: only before any engine runs, which could read them.
+
+        Whether their base is offered today says nothing: it may be again tomorrow. What is younger than a
+        day may be on its way to a name, from a worker on another machine.
+
+        Args:
+            now: Unix seconds.
+        """
+        blobs = self._services.blobs
+        named = await self._services.store.models.live_adapters()
+        for adapter_id in blobs.adapter_ids():
+            age = now - blobs.adapter_dir(adapter_id).stat().st_mtime
+            if adapter_id not in named and age > _UNNAMED_KEPT:
+                await blobs.delete_adapter(adapter_id)
 
     async def _adjust(self, group: asyncio.TaskGroup) -> None:
         try:

@@ -276,14 +276,6 @@ class JobRecords:
             )
             return await connection.scalar(query) is not None
 
-    async def count_by_status(self) -> dict[str, int]:
-        """Return how many jobs there are in each status."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(jobs.c.status, func.count()).group_by(jobs.c.status)
-            )
-            return {row[0]: row[1] for row in rows}
-
 
 def _one(job_id: str, project_id: str | None) -> Select[tuple[object, ...]]:
     query = select(jobs).where(jobs.c.id == job_id)

@@ -60,20 +60,13 @@ class ModelRecords:
             await connection.execute(update(models).where(mine).values(deleted_at=now))
         return _model(row)
 
-    async def unused_adapters(self, base: str) -> list[str]:
-        """Return the adapters on `base` that only deleted models name."""
-        live = select(models.c.adapter_id).where(models.c.deleted_at.is_(None))
+    async def live_adapters(self) -> set[str]:
+        """Return every adapter that some model names, whoever's and on whatever base."""
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(models.c.adapter_id)
-                .where(
-                    models.c.base == base,
-                    models.c.deleted_at.is_not(None),
-                    models.c.adapter_id.not_in(live),
-                )
-                .distinct()
+                select(models.c.adapter_id).where(models.c.deleted_at.is_(None)).distinct()
             )
-            return [row.adapter_id for row in rows]
+            return {row.adapter_id for row in rows}
 
 
 def _model(row: Row[tuple[object, ...]]) -> ModelRecord:

@@ -14,8 +14,6 @@ class Plan(Schema):
     """The adapter it goes on from."""
     n_examples: int = 0
     """Counted by validation."""
-    n_tokens: int = 0
-    """Of all examples, cut to the context."""
 
 
 class JobRecord(Schema):

@@ -178,7 +178,7 @@ async def test_what_happens_once_is_told_once(store):
 
 
 async def test_a_deleted_model_is_gone_and_its_name_stays_taken(store):
-    """It is not found, deleting it again says so, and its adapter counts as unused."""
+    """It is not found, and no model names its adapter."""
     model = ModelRecord(
         name="ft:b:local::AbCd1234",
         project_id="proj_a",
@@ -194,10 +194,10 @@ async def test_a_deleted_model_is_gone_and_its_name_stays_taken(store):
     assert await store.models.find(model.name, project_id="proj_b") is None
     with pytest.raises(ModelNotFound):
         await store.models.delete(model.name, project_id="proj_b", now=2)
-    assert await store.models.unused_adapters("b") == []
+    assert await store.models.live_adapters() == {"adapter-1"}
     await store.models.delete(model.name, project_id="proj_a", now=2)
     assert await store.models.find(model.name, project_id="proj_a") is None
-    assert await store.models.unused_adapters("b") == ["adapter-1"]
+    assert await store.models.live_adapters() == set()
 
 
 async def test_a_revoked_key_is_not_found_and_can_be_given_again(store):
