@@ -123,8 +123,11 @@ async def _succeed(
     try:
         await claim.change(change)
     except BaseException:
-        await claim.services.store.files.delete(result.id, project_id=claim.record.project_id)
-        await claim.services.blobs.delete_file(result.id)
+        # A cancellation may come after the commit: only the record knows which it was.
+        job = (await claim.services.store.jobs.get(claim.job_id)).job
+        if result.id not in job.result_files:
+            await claim.services.store.files.delete(result.id, project_id=claim.record.project_id)
+            await claim.services.blobs.delete_file(result.id)
         raise
 
 
