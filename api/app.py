@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from api.bodies import ApiRequest
 from api.errors import ErrorsAnswered, exception_handlers
@@ -25,6 +25,12 @@ OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 _PREFIXES: Final = ("/v1", "/")
 """SDKs whose `base_url` lacks `/v1` ask without it."""
+_ROUTES: Final[list[ControllerRouterHandler]] = [
+    Files,
+    FineTuning,
+    Models,
+    chat.complete,
+]
 
 
 def create_app(settings: Settings, *, open_services: OpenServices = open_services) -> ASGIApp:
@@ -43,10 +49,7 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
 
     app = Litestar(
         route_handlers=[
-            *(
-                Router(prefix, route_handlers=[Files, FineTuning, Models, chat.complete])
-                for prefix in _PREFIXES
-            ),
+            *(Router(prefix, route_handlers=_ROUTES) for prefix in _PREFIXES),
             health.health,
             health.ready,
         ],

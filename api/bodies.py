@@ -1,38 +1,25 @@
 """Requests to values: what a body or a query string must be before a route sees it."""
 
-import json
 import re
 from collections.abc import AsyncIterator
-from math import isfinite
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.types import Receive
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue
 
-from api.validation import invalid_request
 from jobs.keys import Caller
 from schemas.base import Metadata, Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from schemas.strict_json import decode_json
+from schemas.validation import validated
 
 ApiRequest = Request[Caller, None, State]
 """A request whose key has been found good."""
 
 JOB_BYTES: Final = 256 * 1024
 CHAT_BYTES: Final = 4 * 1024 * 1024
-MAX_DEPTH: Final = 64
-
-_NOT_JSON: Final = (
-    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using "
-    "your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was "
-    "not valid JSON.)"
-)
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-"""A JSON string, or what an unfinished one leaves. Possessive: linear in time on any input."""
-_NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
-_OPENING_AND_CLOSING: Final = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _DEEP_METADATA: Final = re.compile(r"metadata\[([^\0]*)\]")
 
@@ -142,77 +129,7 @@ def parse_metadata(request: ApiRequest) -> dict[str, str] | None:
     return validated(MetadataFilter, {"metadata": pairs}).metadata if is_asked else None
 
 
-def validated(model: type[_Model], value: JsonValue) -> _Model:
-    """Return `value` as a `model`.
-
-    Raises:
-        InvalidRequest: It does not fit; the first misfit in OpenAI's words.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as exc:
-        raise invalid_request(exc, value) from exc
-
-
-def decode_json(body: bytes) -> JsonValue:
-    """Decode what may come from anyone.
-
-    Stricter than `json.loads`: UTF-8 only, at most `MAX_DEPTH` levels, no NaN or infinity (written
-    out or by overflow), no lone surrogates and no NUL, which databases do not store, and no name
-    twice in an object, about which parsers disagree.
-
-    Raises:
-        InvalidRequest: It is not JSON, or one of the above.
-    """
-    if not _is_nested_within(body, MAX_DEPTH):
-        raise InvalidRequest(f"{_NOT_JSON} It is unbalanced or nests deeper than {MAX_DEPTH}.")
-    if b"\\u0000" in body and _NUL_ESCAPE.search(body):
-        raise InvalidRequest("Invalid JSON body: strings must not hold the NUL character.")
-    try:
-        text = body.decode()
-        value: JsonValue = _DECODER.decode(text)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()  # fails on a lone surrogate
-    except ValueError as exc:
-        raise InvalidRequest(_NOT_JSON) from exc
-    return value
-
-
 def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(
         f"The request body is too large: this endpoint takes at most {limit} bytes."
     )
-
-
-def _is_nested_within(body: bytes, limit: int) -> bool:
-    """Tell whether the brackets outside strings pair up within `limit` levels."""
-    brackets = _STRING.sub(b"", body).translate(_OPENING_AND_CLOSING, _NO_BRACKET)
-    for _ in range(limit):
-        length = len(brackets)
-        brackets = brackets.replace(b"[]", b"")  # takes off the innermost level everywhere
-        if len(brackets) == length:
-            break
-    return not brackets
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not isfinite(number):
-        raise ValueError(digits)
-    return number
-
-
-def _without_repeats(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("repeated name")
-    return members
-
-
-_DECODER: Final = json.JSONDecoder(
-    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
-)

@@ -6,7 +6,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from schemas.ids import new_request_id
+from schemas.ids import new_hex_id
 
 
 class HeadersAdded:
@@ -21,7 +21,7 @@ class HeadersAdded:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = new_request_id()
+        request_id = new_hex_id("req_")
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def with_headers(message: Message) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from litestar.types import Receive, Scope, Send
 from pydantic import ValidationError
 
-from jobs.engines import ChatTarget, Engines
+from jobs import inference
+from jobs.inference import Question
+from jobs.services import Services
 from schemas.errors import ApiError
-from serving.answers import Envelope, rewrite_completion, rewrite_event, stream_error
+from serving.answers import rewrite_event, stream_error
 from serving.vllm import Answer
 
 logger = logging.getLogger(__name__)
@@ -21,11 +23,8 @@ logger = logging.getLogger(__name__)
 class Relay:
     """A response that asks the engine when it is sent; an ASGI application."""
 
-    engines: Engines
-    target: ChatTarget
-    body: dict[str, Any]
-    """For the engine (`schemas.chat.to_upstream`)."""
-    envelope: Envelope
+    services: Services
+    question: Question
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Answer.
@@ -33,15 +32,12 @@ class Relay:
         Raises:
             ApiError: Before the response has begun: the engine is not there, or refuses the request.
         """
-        await _until_hang_up(receive, self._stream(send) if self._streams else self._whole(send))
-
-    @property
-    def _streams(self) -> bool:
-        return bool(self.body.get("stream"))
+        await _until_hang_up(
+            receive, self._stream(send) if self.question.streams else self._whole(send)
+        )
 
     async def _whole(self, send: Send) -> None:
-        async with self.engines.open_chat(self.target, self.body) as answer:
-            completion = rewrite_completion(await answer.read(), self.envelope)
+        completion = await inference.complete(self.services, self.question)
         content = completion.model_dump_json().encode()
         await self._begin(
             send,
@@ -51,7 +47,8 @@ class Relay:
         await send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def _stream(self, send: Send) -> None:
-        async with self.engines.open_chat(self.target, self.body) as answer:
+        target, body = self.question.target, self.question.body
+        async with self.services.engines.open_chat(target, body) as answer:
             await self._begin(
                 send,
                 (b"content-type", b"text/event-stream"),
@@ -64,17 +61,17 @@ class Relay:
     async def _relay(self, answer: Answer, send: Send) -> None:
         try:
             async for event in answer.events():
-                if content := rewrite_event(event, self.envelope):
+                if content := rewrite_event(event, self.question.envelope):
                     await send({"type": "http.response.body", "body": content, "more_body": True})
         except (ApiError, ValidationError) as exc:
             # The status is sent: what is left is an event that the SDKs raise on.
-            logger.warning("A stream of %s broke: %s", self.envelope.model, exc)
+            logger.warning("A stream of %s broke: %s", self.question.envelope.model, exc)
             message = exc.message if isinstance(exc, ApiError) else "The model's answer broke off."
             content = stream_error(message)
             await send({"type": "http.response.body", "body": content, "more_body": True})
 
     async def _begin(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
-        model = (b"openai-model", self.envelope.model.encode("ascii", "replace"))
+        model = (b"openai-model", self.question.envelope.model.encode("ascii", "replace"))
         await send({"type": "http.response.start", "status": 200, "headers": [model, *headers]})
 
 

@@ -11,11 +11,12 @@ from multipart import (  # type: ignore[import-untyped]  # has annotations, but 
 )
 from pydantic import JsonValue
 
-from api.bodies import ApiRequest, body_chunks, check_headers, validated
+from api.bodies import ApiRequest, body_chunks, check_headers
 from jobs.blobs import IncomingBlob
 from schemas.base import Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge
 from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
+from schemas.validation import validated
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _MAX_PARTS: Final = 8

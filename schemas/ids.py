@@ -9,7 +9,13 @@ from schemas.base import Schema
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 Prefix = Literal[
-    "file-", "ftjob-", "ftevent-", "ftckpt_", "adapter-", "worker-", "key_", "chatcmpl-"
+    "file-", "upload_", "part_",
+    "ftjob-", "ftevent-", "ftckpt_", "cp_", "adapter-", "worker-",
+    "chatcmpl-", "cmpl-", "call_",
+    "key_", "proj_", "user-",
+]  # fmt: skip
+HexPrefix = Literal[
+    "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "evt_", "wh_", "we_"
 ]
 
 
@@ -18,9 +24,9 @@ def new_id(prefix: Prefix) -> str:
     return prefix + _random(24)
 
 
-def new_request_id() -> str:
-    """Return a fresh `req_` + 32 lower-case hexadecimal digits."""
-    return f"req_{secrets.token_hex(16)}"
+def new_hex_id(prefix: HexPrefix) -> str:
+    """Return a fresh id such as `req_6f1c…`: the prefix and 32 lower-case hexadecimal digits."""
+    return prefix + secrets.token_hex(16)
 
 
 def new_model_id() -> str:

@@ -27,7 +27,7 @@ from schemas.completions import (
     ToolCallDelta,
     Usage,
 )
-from schemas.errors import ErrorBody, ErrorResponse
+from schemas.errors import ErrorBody, ErrorResponse, ModelServerUnavailable
 
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
@@ -62,7 +62,7 @@ def fingerprint_of(*origins: str) -> str:
     return f"fp_{hashlib.sha256(chr(0).join(origins).encode()).hexdigest()[:10]}"
 
 
-def rewrite_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
+def read_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
     """Return a whole answer as OpenAI would send it.
 
     Args:
@@ -84,30 +84,47 @@ def rewrite_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
 
 
 def rewrite_event(event: bytes, envelope: Envelope) -> bytes:
-    """Return one event of a stream as OpenAI would send it.
+    """Return one event of a stream as OpenAI would send it: no event, one or two.
+
+    Args:
+        event: One server-sent event of vLLM's, with its blank line.
+        envelope: What the client is to see.
+
+    Raises:
+        ModelServerUnavailable: The engine says that it broke off.
+        pydantic.ValidationError: The event is neither a chunk nor an error.
+    """
+    if _payload(event) == _DONE:
+        return event
+    return b"".join(_encode(chunk) for chunk in read_event(event, envelope))
+
+
+def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
+    """Return what one event of a stream tells, in OpenAI's shape.
 
     Args:
         event: One server-sent event of vLLM's, with its blank line.
         envelope: What the client is to see.
 
     Returns:
-        No event, one or two: usage that nobody asked for is dropped, and where vLLM ends a choice together with
+        No chunk, one or two: usage that nobody asked for is dropped, and where vLLM ends a choice together with
         its last words, the end follows by itself, as at OpenAI.
 
     Raises:
+        ModelServerUnavailable: The engine says that it broke off.
         pydantic.ValidationError: The event is neither a chunk nor an error.
     """
-    payload = event.removeprefix(_DATA).strip()
+    payload = _payload(event)
     if payload == _DONE:
-        return event
+        return []
     if payload.startswith(b'{"error"'):
-        return stream_error("The server had an error while processing your request.")
+        raise ModelServerUnavailable("The server had an error while processing your request.")
     chunk = _VllmChunk.model_validate_json(payload)
     if not chunk.choices:
-        return _usage_event(chunk, envelope) if envelope.include_usage else b""
+        return [_usage_chunk(chunk, envelope)] if envelope.include_usage else []
     words = [_words(choice) for choice in chunk.choices if choice.has_words]
     ends = [_end(choice) for choice in chunk.choices if choice.finish_reason is not None]
-    return b"".join(_event(chunk, part, envelope) for part in (words, ends) if part)
+    return [_chunk(chunk, part, envelope) for part in (words, ends) if part]
 
 
 def stream_error(message: str) -> bytes:
@@ -236,29 +253,29 @@ def _usage(usage: _VllmUsage) -> Usage:
     )
 
 
-def _event(chunk: _VllmChunk, choices: list[ChunkChoice], envelope: Envelope) -> bytes:
+def _payload(event: bytes) -> bytes:
+    return event.removeprefix(_DATA).strip()
+
+
+def _chunk(chunk: _VllmChunk, choices: list[ChunkChoice], envelope: Envelope) -> Chunk:
     shape = ChunkWithUsage if envelope.include_usage else Chunk
-    return _encode(
-        shape(
-            id=envelope.id,
-            created=chunk.created,
-            model=envelope.model,
-            system_fingerprint=envelope.system_fingerprint,
-            choices=choices,
-        )
+    return shape(
+        id=envelope.id,
+        created=chunk.created,
+        model=envelope.model,
+        system_fingerprint=envelope.system_fingerprint,
+        choices=choices,
     )
 
 
-def _usage_event(chunk: _VllmChunk, envelope: Envelope) -> bytes:
-    return _encode(
-        ChunkWithUsage(
-            id=envelope.id,
-            created=chunk.created,
-            model=envelope.model,
-            system_fingerprint=envelope.system_fingerprint,
-            choices=[],
-            usage=chunk.usage and _usage(chunk.usage),
-        )
+def _usage_chunk(chunk: _VllmChunk, envelope: Envelope) -> Chunk:
+    return ChunkWithUsage(
+        id=envelope.id,
+        created=chunk.created,
+        model=envelope.model,
+        system_fingerprint=envelope.system_fingerprint,
+        choices=[],
+        usage=chunk.usage and _usage(chunk.usage),
     )
 
 

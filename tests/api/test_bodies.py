@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import MAX_DEPTH, decode_json
 from schemas.errors import InvalidRequest
+from schemas.strict_json import MAX_DEPTH, decode_json
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(

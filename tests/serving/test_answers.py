@@ -5,10 +5,11 @@ import json
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from schemas.errors import ModelServerUnavailable
 from serving.answers import (
     Envelope,
     fingerprint_of,
-    rewrite_completion,
+    read_completion,
     rewrite_event,
     stream_error,
 )
@@ -105,7 +106,7 @@ def rewritten(event: bytes, envelope: Envelope = ENVELOPE) -> list[dict]:
 
 def test_whole_answer_is_openais():
     """A whole answer has exactly OpenAI's fields, each in its place, and none of vLLM's."""
-    body = rewrite_completion(json.dumps(ANSWER).encode(), ENVELOPE).model_dump(mode="json")
+    body = read_completion(json.dumps(ANSWER).encode(), ENVELOPE).model_dump(mode="json")
     assert body == {
         "id": "chatcmpl-abc",
         "object": "chat.completion",
@@ -146,7 +147,7 @@ def test_whole_answer_is_openais():
 
 def test_whole_answer_pleases_the_strict_sdk():
     """OpenAI's own model accepts an answer without a single conversion or unknown field."""
-    body = rewrite_completion(json.dumps(ANSWER).encode(), ENVELOPE).model_dump_json()
+    body = read_completion(json.dumps(ANSWER).encode(), ENVELOPE).model_dump_json()
     parsed = ChatCompletion.model_validate_json(body, strict=True)
     parts = (parsed, parsed.choices[0], parsed.choices[0].message, parsed.usage)
     assert [part.model_extra for part in parts] == [{}] * len(parts)
@@ -154,7 +155,7 @@ def test_whole_answer_pleases_the_strict_sdk():
 
 def test_logprobs_are_null_when_not_asked_for():
     """A choice always has `logprobs`, null where the request did not ask."""
-    body = rewrite_completion(answer_with(logprobs=None), ENVELOPE).model_dump(mode="json")
+    body = read_completion(answer_with(logprobs=None), ENVELOPE).model_dump(mode="json")
     assert body["choices"][0]["logprobs"] is None
 
 
@@ -167,7 +168,7 @@ def test_tool_calls_have_openais_ids_and_no_content():
     }
     message = {"role": "assistant", "content": "", "tool_calls": [call]}
     body = answer_with(message=message, finish_reason="tool_calls")
-    answered = rewrite_completion(body, ENVELOPE).model_dump(mode="json")["choices"][0]
+    answered = read_completion(body, ENVELOPE).model_dump(mode="json")["choices"][0]
     assert answered["message"]["content"] is None
     assert answered["message"]["tool_calls"] == [call | {"id": "call_9af1"}]
     assert answered["finish_reason"] == "tool_calls"
@@ -179,7 +180,7 @@ def test_tool_calls_have_openais_ids_and_no_content():
 )
 def test_finish_reasons_are_openais(vllms, openais):
     """A reason that OpenAI does not have becomes the nearest one it has."""
-    answer = rewrite_completion(answer_with(finish_reason=vllms), ENVELOPE)
+    answer = read_completion(answer_with(finish_reason=vllms), ENVELOPE)
     assert answer.choices[0].finish_reason == openais
 
 
@@ -273,14 +274,20 @@ def test_done_passes():
     assert rewrite_event(b"data: [DONE]\n\n", ENVELOPE) == b"data: [DONE]\n\n"
 
 
-def test_an_error_in_a_stream_is_openais():
-    """An error of vLLM's in the middle of a stream loses its words and keeps OpenAI's envelope."""
+def test_an_error_in_a_stream_is_raised_without_its_words():
+    """An error of vLLM's in the middle of a stream ends the reading, and says nothing of its insides."""
     error = b'data: {"error":{"message":"EngineCore died at /opt/x","type":"InternalServerError","param":null,"code":500}}\n\n'
-    [event] = rewritten(error)
-    assert event["error"].keys() == {"message", "type", "param", "code"}
-    assert event["error"]["type"] == "server_error"
-    assert b"/opt" not in rewrite_event(error, ENVELOPE)
-    assert stream_error("x").endswith(b"\n\n")
+    with pytest.raises(ModelServerUnavailable) as raised:
+        rewrite_event(error, ENVELOPE)
+    assert "/opt" not in raised.value.message
+
+
+def test_a_broken_stream_ends_with_openais_envelope():
+    """The event that tells of a break has the four keys that the SDKs raise on."""
+    event = stream_error("x")
+    assert event.endswith(b"\n\n")
+    error = json.loads(event.removeprefix(b"data: "))["error"]
+    assert error == {"message": "x", "type": "server_error", "param": None, "code": None}
 
 
 def test_fingerprints_follow_their_origins():

@@ -13,7 +13,7 @@ from schemas.errors import InvalidRequest, JobFailure
 from schemas.proof import Proof
 from schemas.training_file import InstructionMessage, Tool, UserMessage
 from serving.adapters import inspect_adapter
-from serving.answers import Envelope, rewrite_completion, rewrite_event
+from serving.answers import Envelope, read_completion, rewrite_event
 from serving.proof import Baseline, measure_base, prove
 from serving.vllm import AdapterMissing, AdapterRejected
 from tests.serving.adapters_made import (
@@ -49,7 +49,7 @@ def question(text: str) -> list[dict[str, str]]:
 async def ask(engine: RunningEngine, model: str, text: str, **options: object) -> str:
     body = {"model": model, "messages": question(text), "temperature": 0, "max_tokens": 12}
     async with engine.vllm.chat(body | options) as answer:
-        completion = rewrite_completion(await answer.read(), ENVELOPE)
+        completion = read_completion(await answer.read(), ENVELOPE)
     return completion.choices[0].message.content or ""
 
 
@@ -193,7 +193,7 @@ async def test_salts_part_the_prefix_caches(engine):
     async def cached_tokens(salt: str) -> int:
         body = {"model": engine.base_name, "messages": question("word " * 400), "max_tokens": 1}
         async with engine.vllm.chat(body | {"cache_salt": salt}) as answer:
-            usage = rewrite_completion(await answer.read(), ENVELOPE).usage
+            usage = read_completion(await answer.read(), ENVELOPE).usage
         return usage.prompt_tokens_details.cached_tokens
 
     one, other = "1" * 64, "2" * 64

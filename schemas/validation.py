@@ -1,9 +1,9 @@
 """pydantic's findings in OpenAI's words: the one table of codes, texts and `param` paths."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import InvalidRequest
@@ -35,10 +35,25 @@ _OURS: Final = {"unsupported_parameter", "unsupported_value", "invalid_value"}
 _SHOWN_CHARACTERS: Final = 100
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
 class _Finding(NamedTuple):
     path: tuple[str | int, ...]
     """Keys and indices to the value at fault, without pydantic's names for members of unions."""
     error: ErrorDetails
+
+
+def validated(model: type[_Model], value: JsonValue) -> _Model:
+    """Return `value` as a `model`.
+
+    Raises:
+        InvalidRequest: It does not fit; the first misfit in OpenAI's words.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        raise invalid_request(exc, value) from exc
 
 
 def invalid_request(exc: ValidationError, value: JsonValue) -> InvalidRequest:
