@@ -1,14 +1,12 @@
 """An engine's answer on its way to the client: event by event, and stopped when the client hangs up."""
 
-import asyncio
 import logging
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 from litestar.types import Receive, Scope, Send
 from pydantic import ValidationError
 
+from api.hang_up import until_hang_up
 from jobs import inference
 from jobs.inference import Question
 from jobs.services import Services
@@ -32,7 +30,7 @@ class Relay:
         Raises:
             ApiError: Before the response has begun: the engine is not there, or refuses the request.
         """
-        await _until_hang_up(
+        await until_hang_up(
             receive, self._stream(send) if self.question.streams else self._whole(send)
         )
 
@@ -73,22 +71,3 @@ class Relay:
     async def _begin(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
         model = (b"openai-model", self.question.envelope.model.encode("ascii", "replace"))
         await send({"type": "http.response.start", "status": 200, "headers": [model, *headers]})
-
-
-async def _until_hang_up(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`, and give it up when the client goes; a response alone would not notice."""
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_hang_up(receive))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
