@@ -137,3 +137,19 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     Column("seen_at", Float, nullable=False),
 )
+
+chat_completions = Table(
+    "chat_completions",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("model", String(512), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),  # a JSON object, by which lists are filtered
+    Column("completion", Text, nullable=False),  # schemas.stored_completions.StoredCompletion
+    Column("messages", Text, nullable=False),  # a JSON array of its StoredMessage
+    Index("chat_completions_by_project", "project_id", "seq"),
+    Index("chat_completions_by_model", "project_id", "model", "seq"),
+    Index("chat_completions_by_time", "created_at"),
+)

@@ -1,5 +1,8 @@
 """stored_answers."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
@@ -7,4 +10,40 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Make the tables of answers that their askers asked to keep."""
+    op.create_table(
+        "chat_completions",
+        sa.Column(
+            "seq",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("model", sa.String(length=512), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("completion", sa.Text(), nullable=False),
+        sa.Column("messages", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("id"),
+    )
+    op.create_index(
+        "chat_completions_by_project", "chat_completions", ["project_id", "seq"], unique=False
+    )
+    op.create_index(
+        "chat_completions_by_model",
+        "chat_completions",
+        ["project_id", "model", "seq"],
+        unique=False,
+    )
+    op.create_index("chat_completions_by_time", "chat_completions", ["created_at"], unique=False)
+
+
+def downgrade() -> None:
+    """Drop them."""
+    op.drop_index("chat_completions_by_time", table_name="chat_completions")
+    op.drop_index("chat_completions_by_model", table_name="chat_completions")
+    op.drop_index("chat_completions_by_project", table_name="chat_completions")
+    op.drop_table("chat_completions")
