@@ -15,7 +15,7 @@ Prefix = Literal[
     "key_", "proj_", "user-",
 ]  # fmt: skip
 HexPrefix = Literal[
-    "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "evt_", "wh_", "we_"
+    "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "evt_", "wh_", "whe_"
 ]
 
 

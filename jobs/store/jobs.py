@@ -1,6 +1,8 @@
 """Records of jobs, their events and checkpoints. Every write of a worker's carries its fence."""
 
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,13 +22,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from jobs.lifecycle import is_terminal
 from jobs.store.database import Database
+from jobs.store.outbox import add_event
 from jobs.store.paging import page
 from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
 from schemas.base import CursorPage, Page, Schema
 from schemas.errors import JobNotFound
-from schemas.fine_tuning import Checkpoint, Event, Job
+from schemas.fine_tuning import Checkpoint, Event, Job, JobStatus
+from schemas.webhooks import EventType
 
 
 class NewEvent(Schema):
@@ -46,6 +51,13 @@ class Outcome(Schema):
 
 
 Change = Callable[[JobRecord], Outcome]
+
+_ENDS: Final[dict[JobStatus, EventType]] = {
+    "succeeded": "fine_tuning.job.succeeded",
+    "failed": "fine_tuning.job.failed",
+    "cancelled": "fine_tuning.job.cancelled",
+}
+"""What is told to webhooks of a job that is over."""
 
 
 class JobRecords:
@@ -105,6 +117,7 @@ class JobRecords:
                 update(jobs).where(jobs.c.id == job_id).values(**_columns(outcome.record))
             )
             await _add_events(connection, job_id, outcome.events)
+            await _tell_of_end(connection, record, outcome.record)
             if outcome.checkpoint is not None:
                 await _add_checkpoint(connection, job_id, outcome.checkpoint)
             if outcome.model is not None:
@@ -152,6 +165,7 @@ class JobRecords:
                 update(jobs).where(jobs.c.id == job_id).values(**_columns(outcome.record))
             )
             await _add_events(connection, job_id, outcome.events)
+            await _tell_of_end(connection, record, outcome.record)
         return outcome.record
 
     async def renew(self, job_id: str, *, attempt: int, lease_until: float) -> bool:
@@ -319,6 +333,18 @@ async def _add_events(connection: AsyncConnection, job_id: str, events: Sequence
             )
             .on_conflict_do_nothing(index_elements=["job_id", "dedupe_key"])
         )
+
+
+async def _tell_of_end(connection: AsyncConnection, before: JobRecord, after: JobRecord) -> None:
+    if is_terminal(before.job.status) or not is_terminal(after.job.status):
+        return
+    await add_event(
+        connection,
+        project_id=after.project_id,
+        type=_ENDS[after.job.status],
+        object_id=after.job.id,
+        now=int(time.time()),
+    )
 
 
 async def _add_checkpoint(connection: AsyncConnection, job_id: str, checkpoint: Checkpoint) -> None:

@@ -12,6 +12,7 @@ from jobs.store.jobs import JobRecords
 from jobs.store.keys import KeyRecords
 from jobs.store.machines import MachineRecords
 from jobs.store.models import ModelRecords
+from jobs.store.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Store:
     models: ModelRecords
     keys: KeyRecords
     machines: MachineRecords
+    outbox: Outbox
 
     async def ping(self) -> None:
         """Raise whatever keeps the database from answering."""
@@ -46,4 +48,5 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             models=ModelRecords(database),
             keys=KeyRecords(database),
             machines=MachineRecords(database),
+            outbox=Outbox(database),
         )

@@ -138,6 +138,40 @@ workers = Table(
     Column("seen_at", Float, nullable=False),
 )
 
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("event_types", Text, nullable=False),  # a JSON array
+    Column("secret", String(64), nullable=False),  # readable: deliveries are signed with it
+    Column("old_secret", String(64)),  # signs as well, until its time is over
+    Column("old_secret_until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("last_delivery", Text),  # schemas.webhooks.LastDelivery
+    Index("webhook_endpoints_by_project", "project_id", "seq"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),  # the header `webhook-id`
+    Column("endpoint_id", String(64), nullable=False),
+    Column("event_type", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # schemas.webhooks.WebhookEvent, as it is sent
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),  # pending, delivered, given_up
+    Column("attempts", Integer, nullable=False),  # the fence: every claim adds one
+    Column("next_at", Float, nullable=False),  # of one being sent: when its lease ends
+    Index("webhook_deliveries_due", "status", "next_at"),
+    Index("webhook_deliveries_by_endpoint", "endpoint_id"),
+)
+
 chat_completions = Table(
     "chat_completions",
     metadata,
