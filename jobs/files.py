@@ -11,7 +11,7 @@ from jobs.store.paging import Order
 from jobs.store.records import FileRecord
 from schemas.base import CursorPage
 from schemas.errors import FileNotFound, InvalidRequest
-from schemas.files import ExpiresAfter, File, FileDeleted, Purpose, UploadPurpose
+from schemas.files import ExpiresAfter, File, FileDeleted, UploadPurpose
 from schemas.ids import new_id
 
 _BATCH_LIFETIME: Final = 30 * 24 * 3600
@@ -79,7 +79,7 @@ async def list_files(
     services: Services,
     caller: Caller,
     *,
-    purpose: Purpose | None,
+    purpose: str | None,
     limit: int,
     order: Order,
     after: str | None,

@@ -99,12 +99,14 @@ def catalog(engine: FakeEngine) -> Catalog:
     return Catalog(bases, aliases={"gpt-4o-mini": "nano"})
 
 
-def opener(engine: FakeEngine) -> Callable[[Settings], AbstractAsyncContextManager[Services]]:
+def opener(
+    engine: FakeEngine, *, offered: Catalog | None = None
+) -> Callable[[Settings], AbstractAsyncContextManager[Services]]:
     """As `jobs.services.open_services`, with a catalogue of ours."""
+    offered = offered or catalog(engine)
 
     @asynccontextmanager
     async def open_services(settings: Settings) -> AsyncGenerator[Services]:
-        offered = catalog(engine)
         blobs = Blobs(settings.data_dir)
         blobs.prepare()
         async with (

@@ -14,14 +14,14 @@ from jobs import files
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import CursorPage, Schema
-from schemas.files import File, FileDeleted, Purpose
+from schemas.files import File, FileDeleted
 
 
 class ListFiles(Schema):
     """The query of a list of files."""
 
-    purpose: Purpose | None = None
-    limit: int = Field(default=10_000, ge=1, le=10_000)
+    purpose: str | None = None
+    limit: int = Field(default=10_000, ge=0, le=10_000)
     order: Literal["asc", "desc"] = "desc"
     after: str | None = None
 

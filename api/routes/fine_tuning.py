@@ -17,13 +17,13 @@ class ListNewest(Schema):
     """The query of a list of jobs or events."""
 
     after: str | None = None
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: int = Field(default=20, ge=0, le=100)
 
 
 class ListCheckpoints(ListNewest):
     """The query of a list of checkpoints."""
 
-    limit: int = Field(default=10, ge=1, le=100)
+    limit: int = Field(default=10, ge=0, le=100)
 
 
 class FineTuning(Controller):

@@ -8,7 +8,7 @@ from jobs.store.records import FileRecord
 from jobs.store.tables import files
 from schemas.base import CursorPage
 from schemas.errors import FileNotFound
-from schemas.files import File, Purpose
+from schemas.files import File
 
 
 class FileRecords:
@@ -50,7 +50,7 @@ class FileRecords:
         self,
         *,
         project_id: str,
-        purpose: Purpose | None,
+        purpose: str | None,
         limit: int,
         after: str | None,
         order: Order,

@@ -27,7 +27,7 @@ async def page(
         query: Selects from `table`.
         table: Has `seq` and `id`.
         owned: What the caller may see; `after` must be among it.
-        limit: At least 1.
+        limit: At least 0, which only asks whether there is anything.
         after: The id of the row before the page; None: from the start.
         order: By creation.
 

@@ -205,13 +205,12 @@ def test_not_json(http: httpx.Client, path: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("path", "param", "code"),
     [
-        ("/v1/files?limit=0", "limit", "integer_below_min_value"),
+        ("/v1/files?limit=-1", "limit", "integer_below_min_value"),
         ("/v1/files?limit=10001", "limit", "integer_above_max_value"),
         ("/v1/files?limit=many", "limit", "invalid_type"),
         ("/v1/files?limit=1.5", "limit", "invalid_type"),
         ("/v1/files?limit=", "limit", "invalid_type"),
         ("/v1/files?order=up", "order", "invalid_value"),
-        ("/v1/files?purpose=fun", "purpose", "invalid_value"),
         ("/v1/files?after=file-none", "after", None),
         ("/v1/files?after=%00", "after", "invalid_value"),
         ("/v1/fine_tuning/jobs?limit=101", "limit", "integer_above_max_value"),
@@ -303,6 +302,21 @@ def test_compressed_body(http: httpx.Client, path: str) -> None:
     response = http.post(path, content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
     assert response.status_code == 415
     assert error_of(response)["code"] == "unsupported_content_encoding"
+
+
+@pytest.mark.parametrize("path", ["/v1/files", JOBS])
+def test_page_of_nothing(http: httpx.Client, path: str) -> None:
+    """A page of no items is a page, as at OpenAI, whose description names no least `limit`."""
+    page = http.get(path, params={"limit": 0})
+    assert page.status_code == 200
+    assert page.json()["data"] == []
+
+
+def test_files_of_a_purpose_nobody_has(http: httpx.Client) -> None:
+    """A purpose that no file can have finds none; OpenAI describes the filter as any text."""
+    page = http.get("/v1/files", params={"purpose": "fun"})
+    assert page.status_code == 200
+    assert page.json()["data"] == []
 
 
 @pytest.mark.parametrize(("path", "limit"), [(JOBS, 256 * 1024), (CHAT, 4 * 2**20)])

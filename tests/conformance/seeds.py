@@ -1,0 +1,130 @@
+"""What the SDK's tests take for granted, put back before each of their requests."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+from sqlalchemy import delete, insert
+
+from api.app import create_app
+from jobs.bases.catalog import Catalog
+from jobs.keys import create_key
+from jobs.services import Services
+from jobs.store.migrate import migrate
+from jobs.store.records import FileRecord, ModelRecord
+from jobs.store.store import open_store
+from jobs.store.tables import metadata, models
+from schemas.bases import BaseModelInfo
+from schemas.fine_tuning import JobStatus
+from schemas.settings import Settings
+from tests.api_server import PROJECT, opener, serving
+from tests.fake_engine import FakeEngine, running_fake_engine
+from tests.samples import file, record
+from tests.servers import private_directory
+
+JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
+TUNED = "ft:gpt-4o-mini:acemeco:suffix:abc123"
+ALIASES = ("gpt-4o-mini", "gpt-6-astra", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
+KEPT = {"api_keys", "projects", "engines", "workers"}
+CONTENT = b'{"messages": []}\n'
+
+
+class Seeded:
+    """Puts the ids back before a request reaches the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.services: Services | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; the suite sends one at a time."""
+        if scope["type"] == "http":
+            assert self.services is not None
+            await seed(self.services, scope["path"])
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def serving_seeded(redis_url: str) -> Iterator[str]:
+    """Serve the application for the suite and yield where."""
+    with (
+        private_directory("retune-sdk-") as directory,
+        running_fake_engine(directory / "engine.sock") as engine,
+    ):
+        settings = Settings(
+            data_dir=directory / "data", bases_dir=directory / "bases", redis_url=redis_url
+        )
+        migrate(settings.effective_database_url)
+        asyncio.run(make_keys(settings))
+        open_real = opener(engine, offered=catalog(engine))
+
+        @asynccontextmanager
+        async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+            async with open_real(settings) as seeded.services:
+                assert seeded.services is not None
+                yield seeded.services
+
+        seeded = Seeded(create_app(settings, open_services=open_services))
+        with serving(seeded) as url:
+            yield url
+
+
+def catalog(engine: FakeEngine) -> Catalog:
+    """One base, which answers to every name that the suite asks."""
+    base = BaseModelInfo(
+        name="nano",
+        directory=Path("/nowhere"),
+        context_length=512,
+        hidden_size=64,
+        model_type="llama",
+        n_parameters=1,
+        digest="d",
+        created=1,
+        engine_url=engine.url,
+    )
+    return Catalog([base], aliases=dict.fromkeys(ALIASES, "nano"))
+
+
+async def make_keys(settings: Settings) -> None:
+    """Make the suite's two keys."""
+    async with open_store(settings.effective_database_url) as store:
+        await create_key(store, name="suite", organization_id="local", key="My API Key")
+
+
+async def seed(services: Services, path: str) -> None:
+    """Forget everything but keys, and make what the suite names.
+
+    Args:
+        services: Of the application.
+        path: Of the request that comes next.
+    """
+    store = services.store
+    async with store.database.write() as connection:
+        for table in metadata.sorted_tables:
+            if table.name not in KEPT:
+                await connection.execute(delete(table))
+    owner = FileRecord(project_id=PROJECT, sha256="0" * 64)
+    for file_id in ("file-abc123", "file_id", "after", "batch"):
+        services.blobs.file_path(file_id).write_bytes(CONTENT)
+        await store.files.add(file(id=file_id, bytes=len(CONTENT)), owner)
+    await _seed_jobs(services, path)
+
+
+async def _seed_jobs(services: Services, path: str) -> None:
+    status: JobStatus = "paused" if path.endswith("/resume") else "running"
+    for job_id in ("after", JOB):
+        await services.store.jobs.add(record(PROJECT, id=job_id, status=status), [])
+    model = ModelRecord(
+        name=TUNED,
+        project_id=PROJECT,
+        organization_id="local",
+        base="nano",
+        adapter_id="adapter-seed",
+        job_id=JOB,
+        created_at=int(time.time()),
+    )
+    async with services.store.database.write() as connection:
+        await connection.execute(insert(models).values(**model.model_dump()))
