@@ -46,6 +46,7 @@ async def prepare(services: Services, caller: Caller, chat: ChatRequest) -> Ques
             model=target.public_name,
             system_fingerprint=fingerprint_of(target.base.digest, adapter),
             include_usage=chat.includes_usage,
+            calls_functions=chat.calls_functions,
         ),
     )
 

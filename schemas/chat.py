@@ -29,6 +29,9 @@ MAX_SCHEMA_DEPTH: Final = 32
 MAX_SCHEMA_PATTERN: Final = 256
 """Characters of a regular expression that the engine would compile."""
 
+LEGACY_CALL_ID: Final = "call_function"
+"""The id of a deprecated `function_call`, which has none; training renders the same (`jobs.template_messages`)."""
+
 _SMALLEST_TOP_P: Final = 1e-6
 _T = TypeVar("_T")
 
@@ -38,16 +41,6 @@ def _refuse_parameter(value: JsonValue) -> JsonValue:
         raise PydanticCustomError(
             "unsupported_parameter",
             "Unsupported parameter: '{param}' is not supported by this server.",
-        )
-    return value
-
-
-def _refuse_true(value: bool | None) -> bool | None:
-    if value:
-        raise PydanticCustomError(
-            "unsupported_value",
-            "Unsupported value: '{param}' does not support true with this server, "
-            "which keeps no completions. Leave it out or send false.",
         )
     return value
 
@@ -159,11 +152,13 @@ class AssistantMessage(RequestBody):
     annotations: Ignored = None
     """Not a request's field, but clients send answers back as they got them."""
     audio: Unsupported = None
-    function_call: Unsupported = None
+    function_call: CalledFunction | None = None
+    """Deprecated by OpenAI for `tool_calls`."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "AssistantMessage":
-        if self.content is None and self.refusal is None and not self.tool_calls:
+        said = (self.content, self.refusal, self.tool_calls, self.function_call)
+        if all(part is None for part in said):
             raise PydanticCustomError(
                 "invalid_value",
                 "Invalid value for '{param}.content': expected a string, but got null instead.",
@@ -179,8 +174,17 @@ class ToolMessage(RequestBody):
     content: Text
 
 
+class FunctionMessage(RequestBody):
+    """What a called function answered. Deprecated by OpenAI for `ToolMessage`."""
+
+    role: Literal["function"]
+    content: str | None
+    name: FunctionName
+
+
 Message = Annotated[
-    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Discriminator("role")
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage,
+    Discriminator("role"),
 ]
 
 
@@ -211,6 +215,20 @@ class ToolChoice(RequestBody):
 
     type: Literal["function"]
     function: ChosenFunction
+
+
+class AllowedTools(RequestBody):
+    """Of the request's tools, those that may be used this time."""
+
+    mode: Literal["auto", "required"]
+    tools: NonEmpty[ToolChoice]
+
+
+class AllowedToolsChoice(RequestBody):
+    """Some of the tools may, or must, be used."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
 
 
 class TextFormat(RequestBody):
@@ -277,8 +295,16 @@ class ChatRequest(RequestBody):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(default=None, max_length=128)
-    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    tool_choice: (
+        Literal["none", "auto", "required"]
+        | Annotated[ToolChoice | AllowedToolsChoice, Discriminator("type")]
+        | None
+    ) = None
     parallel_tool_calls: bool | None = None
+    functions: Annotated[list[Function], Field(min_length=1, max_length=128)] | None = None
+    """Deprecated by OpenAI for `tools`; the answer then calls in the deprecated shape too."""
+    function_call: Literal["none", "auto"] | ChosenFunction | None = None
+    """Deprecated by OpenAI for `tool_choice`."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
         None
     )
@@ -290,13 +316,12 @@ class ChatRequest(RequestBody):
     prompt_cache_retention: Ignored = None
     safety_identifier: str | None = Field(default=None, max_length=64)
     service_tier: Literal["auto", "default"] | None = None
-    store: Annotated[bool | None, AfterValidator(_refuse_true)] = None
+    store: bool | None = None
+    """Whether to keep the answer for `GET /v1/chat/completions/{id}`."""
     user: str | None = None
     verbosity: Literal["medium"] | None = None
 
     audio: Unsupported = None
-    function_call: Unsupported = None
-    functions: Unsupported = None
     moderation: Unsupported = None
     prediction: Unsupported = None
     web_search_options: Unsupported = None
@@ -321,6 +346,56 @@ class ChatRequest(RequestBody):
                 "invalid_value", "The '{param}' parameter is only allowed when 'logprobs' is true."
             )
         return value
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _only_one_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("max_completion_tokens") is not None:
+            raise PydanticCustomError(
+                "invalid_parameter_combination",
+                "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+            )
+        return value
+
+    @field_validator("tool_choice", "parallel_tool_calls", "function_call")
+    @classmethod
+    def _only_with_something_to_call(cls, value: _T, info: ValidationInfo) -> _T:
+        offered = "functions" if info.field_name == "function_call" else "tools"
+        # An invalid list is told by itself.
+        if value is not None and offered in info.data and not info.data[offered]:
+            raise PydanticCustomError(
+                "invalid_value",
+                f"Invalid value for '{{param}}': '{{param}}' is only allowed when '{offered}' are "
+                "specified.",
+            )
+        return value
+
+    @field_validator("tool_choice", "function_call")
+    @classmethod
+    def _names_what_is_offered(cls, value: _T, info: ValidationInfo) -> _T:
+        match value:
+            case ToolChoice(function=chosen):
+                wanted = {chosen.name}
+            case AllowedToolsChoice(allowed_tools=allowed):
+                wanted = {choice.function.name for choice in allowed.tools}
+            case ChosenFunction(name=name):
+                wanted = {name}
+            case _:
+                return value
+        tools: list[Tool] = info.data.get("tools") or []
+        functions: list[Function] = info.data.get("functions") or []
+        offered = {tool.function.name for tool in tools} | {f.name for f in functions}
+        if missing := sorted(wanted - offered):
+            raise PydanticCustomError(
+                "invalid_value",
+                f"Invalid value for '{{param}}': there is no function '{missing[0]}' in this request.",
+            )
+        return value
+
+    @property
+    def calls_functions(self) -> bool:
+        """Whether calls are answered in the deprecated shape, `function_call`."""
+        return bool(self.functions and not self.tools)
 
     @property
     def includes_usage(self) -> bool:
@@ -367,6 +442,7 @@ def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
     }
     body["cache_salt"] = cache_salt
     body["messages"] = [_plain(message) for message in body["messages"]]
+    body |= _offered(request)
     if request.includes_usage:
         body["stream_options"] = {"include_usage": True}
     if request.top_p == 0:
@@ -375,6 +451,29 @@ def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
         # vLLM refuses several greedy answers; sampling among the one likeliest token is the same.
         body |= {"temperature": 1, "top_k": 1}
     return body
+
+
+def _offered(request: ChatRequest) -> dict[str, Any]:
+    """Return what differs from the request where it offers functions or restricts its tools."""
+    tools = list(request.tools or [])
+    changed: dict[str, Any] = {}
+    if isinstance(request.tool_choice, AllowedToolsChoice):
+        allowed = request.tool_choice.allowed_tools
+        names = {choice.function.name for choice in allowed.tools}
+        tools = [tool for tool in tools if tool.function.name in names]
+        changed["tool_choice"] = allowed.mode
+    if request.functions:
+        tools += [Tool(type="function", function=function) for function in request.functions]
+        if request.calls_functions:
+            changed["parallel_tool_calls"] = False  # a message holds one `function_call`
+        match request.function_call:
+            case ChosenFunction(name=name):
+                changed["tool_choice"] = {"type": "function", "function": {"name": name}}
+            case str(mode):
+                changed.setdefault("tool_choice", mode)
+    if changed or request.functions:
+        changed["tools"] = [tool.model_dump(exclude_unset=True) for tool in tools]
+    return changed
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
@@ -391,4 +490,13 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
             {"type": "text", "text": part.get("text") or part.get("refusal", "")}
             for part in plain["content"]
         ]
+    if called := message.get("function_call"):
+        legacy = {"id": LEGACY_CALL_ID, "type": "function", "function": called}
+        plain["tool_calls"] = [*plain.get("tool_calls", []), legacy]
+    if plain["role"] == "function":
+        plain |= {
+            "role": "tool",
+            "content": plain.get("content", ""),
+            "tool_call_id": LEGACY_CALL_ID,
+        }
     return plain

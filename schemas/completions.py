@@ -63,6 +63,8 @@ class Message(Schema):
     content: str | None = None
     refusal: None = None
     tool_calls: AbsentIfNone[list[ToolCall]] = None
+    function_call: AbsentIfNone[FunctionCall] = None
+    """In place of `tool_calls` where the request offered the deprecated `functions`."""
     annotations: list[None] = Field(default_factory=list)
     """Always empty: no model here searches the web."""
 
@@ -137,6 +139,7 @@ class Delta(Schema):
 
     content: AbsentIfNone[str] = None
     tool_calls: AbsentIfNone[list[ToolCallDelta]] = None
+    function_call: AbsentIfNone[FunctionCallDelta] = None
 
 
 class FirstDelta(Schema):
@@ -146,6 +149,7 @@ class FirstDelta(Schema):
     content: str | None = ""
     refusal: None = None
     tool_calls: AbsentIfNone[list[ToolCallDelta]] = None
+    function_call: AbsentIfNone[FunctionCallDelta] = None
 
 
 class ChunkChoice(Schema):

@@ -29,7 +29,12 @@ _EXPECTED: Final = {
 _UNKNOWN: Final = "extra_forbidden"
 _MISSING: Final = {"missing", "union_tag_not_found"}
 _LITERALS: Final = {"literal_error", "union_tag_invalid"}
-_OURS: Final = {"unsupported_parameter", "unsupported_value", "invalid_value"}
+_OURS: Final = {
+    "invalid_parameter_combination",
+    "invalid_value",
+    "unsupported_parameter",
+    "unsupported_value",
+}
 """Codes that our schemas raise themselves, as `PydanticCustomError`; `{param}` in their text is filled in."""
 
 _SHOWN_CHARACTERS: Final = 100

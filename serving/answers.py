@@ -20,6 +20,7 @@ from schemas.completions import (
     Delta,
     FinishReason,
     FirstDelta,
+    FunctionCallDelta,
     Logprobs,
     Message,
     PromptTokensDetails,
@@ -51,6 +52,8 @@ class Envelope(Schema):
     """See `fingerprint_of`."""
     include_usage: bool = False
     """Whether the client asked for `stream_options.include_usage`."""
+    calls_functions: bool = False
+    """Whether the client offered `functions`: a call is then a `function_call`, not one of `tool_calls`."""
 
 
 def fingerprint_of(*origins: str) -> str:
@@ -77,7 +80,7 @@ def read_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
         id=envelope.id,
         created=answer.created,
         model=envelope.model,
-        choices=[_choice(choice) for choice in answer.choices],
+        choices=[_choice(choice, envelope) for choice in answer.choices],
         usage=_usage(answer.usage),
         system_fingerprint=envelope.system_fingerprint,
     )
@@ -122,8 +125,8 @@ def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
     chunk = _VllmChunk.model_validate_json(payload)
     if not chunk.choices:
         return [_usage_chunk(chunk, envelope)] if envelope.include_usage else []
-    words = [_words(choice) for choice in chunk.choices if choice.has_words]
-    ends = [_end(choice) for choice in chunk.choices if choice.finish_reason is not None]
+    words = [_words(choice, envelope) for choice in chunk.choices if choice.has_words]
+    ends = [_end(choice, envelope) for choice in chunk.choices if choice.finish_reason is not None]
     return [_chunk(chunk, part, envelope) for part in (words, ends) if part]
 
 
@@ -194,44 +197,57 @@ class _VllmChunk(Schema):
     usage: _VllmUsage | None = None
 
 
-def _choice(choice: _VllmChoice) -> Choice:
+def _choice(choice: _VllmChoice, envelope: Envelope) -> Choice:
     calls = [
         call.model_copy(update={"id": _call_id(call.id)}) for call in choice.message.tool_calls
     ]
     content = choice.message.content
+    is_legacy = bool(calls) and envelope.calls_functions
     return Choice(
         index=choice.index,
         message=Message(
-            content=(content or None) if calls else (content or ""), tool_calls=calls or None
+            content=(content or None) if calls else (content or ""),
+            tool_calls=None if is_legacy else calls or None,
+            function_call=calls[0].function if is_legacy else None,
         ),
         logprobs=choice.logprobs,
-        finish_reason=_finish_reason(choice.finish_reason),
+        finish_reason=_finish_reason(choice.finish_reason, envelope),
     )
 
 
-def _words(choice: _VllmChunkChoice) -> ChunkChoice:
+def _words(choice: _VllmChunkChoice, envelope: Envelope) -> ChunkChoice:
     delta = choice.delta
     calls = [
         call.model_copy(update={"id": _call_id(call.id)}) if call.id else call
         for call in delta.tool_calls
-    ] or None
+    ]
+    called: FunctionCallDelta | None = None
+    if envelope.calls_functions:
+        # Such a message has room for one call, which is all that the engine was asked for.
+        called = next((call.function for call in calls if call.index == 0), None)
+        calls = []
     added = (
-        FirstDelta(role="assistant", content=delta.content or "", tool_calls=calls)
+        FirstDelta(
+            role="assistant",
+            content=delta.content or "",
+            tool_calls=calls or None,
+            function_call=called,
+        )
         if delta.role
-        else Delta(content=delta.content, tool_calls=calls)
+        else Delta(content=delta.content, tool_calls=calls or None, function_call=called)
     )
     return ChunkChoice(index=choice.index, delta=added, logprobs=choice.logprobs)
 
 
-def _end(choice: _VllmChunkChoice) -> ChunkChoice:
-    return ChunkChoice(
-        index=choice.index, delta=Delta(), finish_reason=_finish_reason(choice.finish_reason)
-    )
+def _end(choice: _VllmChunkChoice, envelope: Envelope) -> ChunkChoice:
+    reason = _finish_reason(choice.finish_reason, envelope)
+    return ChunkChoice(index=choice.index, delta=Delta(), finish_reason=reason)
 
 
-def _finish_reason(reason: str | None) -> FinishReason:
+def _finish_reason(reason: str | None, envelope: Envelope) -> FinishReason:
     # Its `abort` and `repetition` have no word at OpenAI; the answer was cut, as with `length`.
-    return _FINISH_REASONS.get(reason, "length")
+    known = _FINISH_REASONS.get(reason, "length")
+    return "function_call" if known == "tool_calls" and envelope.calls_functions else known
 
 
 def _call_id(vllm_id: str) -> str:

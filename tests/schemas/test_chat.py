@@ -52,7 +52,7 @@ def test_what_shapes_the_answer_goes_on() -> None:
     fields = {
         "temperature": 0.5, "top_p": 0.9, "seed": 1, "stop": ["a"], "n": 2, "logprobs": True,
         "top_logprobs": 3, "logit_bias": {"5": 1}, "frequency_penalty": 1, "presence_penalty": -1,
-        "max_tokens": 5, "max_completion_tokens": 6, "parallel_tool_calls": False,
+        "max_completion_tokens": 6, "parallel_tool_calls": False,
         "tools": [{"type": "function", "function": function}],
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
@@ -102,6 +102,51 @@ def test_messages() -> None:
         {"role": "assistant", "content": [{"type": "text", "text": "never"}]},
         {"role": "user", "content": "", "name": "Ann"},
     ]
+
+
+WEATHER = {"name": "weather", "parameters": {"type": "object"}}
+TIME = {"name": "time"}
+
+
+def test_functions_are_tools_to_the_engine() -> None:
+    """The deprecated `functions` are offered as tools, and one call at most is asked for."""
+    asked = upstream(functions=[WEATHER, TIME], function_call={"name": "time"})
+    assert asked["tools"] == [
+        {"type": "function", "function": WEATHER},
+        {"type": "function", "function": TIME},
+    ]
+    assert asked["tool_choice"] == {"type": "function", "function": {"name": "time"}}
+    assert asked["parallel_tool_calls"] is False
+    assert upstream(functions=[TIME], function_call="none")["tool_choice"] == "none"
+    assert "tool_choice" not in upstream(functions=[TIME])
+
+
+def test_calls_of_functions_are_rendered_as_in_training() -> None:
+    """A call without an id and its answer reach the template as a tool's, under the id of training."""
+    called = {"name": "time", "arguments": "{}"}
+    sent = [
+        {"role": "assistant", "content": None, "function_call": called},
+        {"role": "function", "name": "time", "content": "noon"},
+        {"role": "function", "name": "time", "content": None},
+    ]
+    answer = {"role": "tool", "name": "time", "tool_call_id": "call_function"}
+    assert upstream(messages=sent)["messages"] == [
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "call_function", "type": "function", "function": called}],
+        },
+        answer | {"content": "noon"},
+        answer | {"content": ""},
+    ]
+
+
+def test_allowed_tools() -> None:
+    """Of the tools, the engine is offered those that are allowed this time."""
+    tools = [{"type": "function", "function": function} for function in (WEATHER, TIME)]
+    named = {"type": "function", "function": {"name": "time"}}
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
+    asked = upstream(tools=tools, tool_choice=choice)
+    assert (asked["tools"], asked["tool_choice"]) == ([tools[1]], "required")
 
 
 @pytest.mark.parametrize("size", [16, 17])

@@ -104,6 +104,38 @@ def rewritten(event: bytes, envelope: Envelope = ENVELOPE) -> list[dict]:
     return [json.loads(event.removeprefix(b"data: ")) for event in events]
 
 
+LEGACY = ENVELOPE.model_copy(update={"calls_functions": True})
+CALL = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def test_call_of_a_function():
+    """Where `functions` were offered, a call has the deprecated shape, without an id."""
+    body = answer_with(message={"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls")
+    told = read_completion(body, LEGACY).model_dump(mode="json")["choices"][0]
+    assert told["finish_reason"] == "function_call"
+    assert told["message"]["function_call"] == {"name": "f", "arguments": "{}"}
+    assert "tool_calls" not in told["message"]
+
+
+def test_streamed_call_of_a_function():
+    """Its pieces have the deprecated shape too."""
+    pieces = [
+        {"index": 0, **CALL, "function": {"name": "f", "arguments": ""}},
+        {"index": 0, "function": {"arguments": "{}"}},
+    ]
+    told = [
+        body["choices"][0]
+        for piece in pieces
+        for body in rewritten(chunk(choice({"tool_calls": [piece]})), LEGACY)
+    ]
+    assert [part["delta"] for part in told] == [
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": "{}"}},
+    ]
+    end = rewritten(chunk(choice({}, "tool_calls")), LEGACY)[0]["choices"][0]
+    assert end["finish_reason"] == "function_call"
+
+
 def test_whole_answer_is_openais():
     """A whole answer has exactly OpenAI's fields, each in its place, and none of vLLM's."""
     body = read_completion(json.dumps(ANSWER).encode(), ENVELOPE).model_dump(mode="json")
