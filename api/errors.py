@@ -12,9 +12,11 @@ from litestar.types import ASGIApp, ExceptionHandlersMap, Message, Receive, Scop
 
 from schemas.errors import (
     ApiError,
+    Conflict,
     ErrorBody,
     ErrorResponse,
     InvalidRequest,
+    LimitReached,
     MethodNotAllowed,
     ModelServerUnavailable,
     NotFound,
@@ -71,6 +73,10 @@ def _rendered(error: ApiError) -> tuple[int, dict[str, str], bytes]:
     if isinstance(error, ModelServerUnavailable):
         headers["retry-after"] = str(error.retry_after)
         headers["retry-after-ms"] = str(error.retry_after * 1000)
+    if isinstance(error, Conflict):
+        headers["x-should-retry"] = "false"
+    if isinstance(error, LimitReached):
+        headers["x-should-retry"] = "false"  # or SDKs would ask twice more within seconds
     body = ErrorBody(message=error.message, type=error.type, param=error.param, code=error.code)
     return error.status, headers, ErrorResponse(error=body).model_dump_json().encode()
 

@@ -3,6 +3,7 @@
     <data_dir>/blobs/files/<id>          uploads and result files
     <data_dir>/blobs/adapters/<id>/      an adapter: immutable, read by engines for as long as they run
     <data_dir>/work/<job id>/            a trainer's own: resume points, adapters not yet published
+    <data_dir>/work/<batch id>/          a batch's own: its input, and what was answered so far
     <data_dir>/blobs/incoming/           what is still being written; emptied at start
 
 Whatever has its final name is whole: it was written elsewhere, flushed, and renamed.
@@ -148,6 +149,14 @@ class Blobs:
         """Where a file's bytes are."""
         return self._files / _safe(file_id)
 
+    async def lend_file(self, file_id: str, target: Path) -> None:
+        """Make a file's bytes readable at `target` too, whatever becomes of the file. Safe to repeat.
+
+        Raises:
+            FileNotFoundError: It is gone.
+        """
+        await to_thread(_link, self.file_path(file_id), target)
+
     async def delete_file(self, file_id: str) -> None:
         """Delete a file's bytes; absent ones are fine."""
         await to_thread(self.file_path(file_id).unlink, missing_ok=True)
@@ -222,6 +231,11 @@ def _safe(name: str) -> str:
 def _rename(source: Path, target: Path) -> None:
     source.rename(target)
     _fsync(target.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    target.hardlink_to(source)
 
 
 def _fsync(path: Path) -> None:

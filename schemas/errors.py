@@ -7,10 +7,14 @@
     ├── NotFound                   404  invalid_request_error
     │   ├── FileNotFound                param id
     │   ├── JobNotFound                 param fine_tune_id, code fine_tune_not_found
+    │   ├── BatchNotFound
     │   └── ModelNotFound               param model,        code model_not_found
     ├── MethodNotAllowed           405  invalid_request_error
+    ├── Conflict                   409  invalid_request_error
     ├── PayloadTooLarge            413  invalid_request_error
+    │   └── StorageQuotaReached
     ├── UnsupportedMediaType       415  invalid_request_error
+    ├── LimitReached               429  invalid_request_error
     ├── ModelServerUnavailable     503  service_unavailable_error
     ├── StoreUnavailable           503  server_error
     └── StorageFull                507  server_error
@@ -103,6 +107,13 @@ class JobNotFound(NotFound):
         )
 
 
+class BatchNotFound(NotFound):
+    """There is no such batch."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"No batch found with id '{batch_id}'.")
+
+
 class ModelNotFound(NotFound):
     """There is no such model."""
 
@@ -119,6 +130,16 @@ class MethodNotAllowed(ApiError):
     type = "invalid_request_error"
 
 
+class Conflict(ApiError):
+    """The request does not go with the state that something is in.
+
+    Asking again changes nothing, but the SDKs repeat every 409; so it is sent with `x-should-retry: false`.
+    """
+
+    status = 409
+    type = "invalid_request_error"
+
+
 class PayloadTooLarge(ApiError):
     """The body is larger than this route takes."""
 
@@ -126,10 +147,21 @@ class PayloadTooLarge(ApiError):
     type = "invalid_request_error"
 
 
+class StorageQuotaReached(PayloadTooLarge):
+    """The project's files may not take as many bytes together."""
+
+
 class UnsupportedMediaType(ApiError):
     """The body is encoded in a way that this route does not read."""
 
     status = 415
+    type = "invalid_request_error"
+
+
+class LimitReached(ApiError):
+    """A quota is used up; the same request may succeed when something ended, not within seconds."""
+
+    status = 429
     type = "invalid_request_error"
 
 

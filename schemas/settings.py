@@ -45,6 +45,8 @@ class Settings(Schema):
     max_lora_rank: int = 64
     worker_jobs: int = 1
     """Trainings at a time on this machine."""
+    batch_concurrency: int = Field(default=8, ge=1)
+    """Requests of batches that an engine is asked at a time, at most; fewer while others ask it."""
     trainer_threads: int = 0
     """CPU threads of a trainer; 0: all cores but one."""
     resume_every_seconds: float = 30.0

@@ -1,14 +1,32 @@
 """Records of files."""
 
 from sqlalchemy import Row, and_, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
+from jobs.store.limits import ensure_room_for_file
 from jobs.store.paging import Order, page
 from jobs.store.records import FileRecord
 from jobs.store.tables import files
 from schemas.base import CursorPage
 from schemas.errors import FileNotFound
 from schemas.files import File
+
+
+async def add_file(connection: AsyncConnection, file: File, record: FileRecord) -> None:
+    """Record a file whose bytes are safe already, in the transaction that makes it somebody's."""
+    await connection.execute(
+        insert(files).values(
+            id=file.id,
+            project_id=record.project_id,
+            filename=file.filename,
+            purpose=file.purpose,
+            bytes=file.bytes,
+            sha256=record.sha256,
+            created_at=file.created_at,
+            expires_at=file.expires_at,
+        )
+    )
 
 
 class FileRecords:
@@ -18,20 +36,16 @@ class FileRecords:
         self._database = database
 
     async def add(self, file: File, record: FileRecord) -> None:
-        """Record a file whose bytes are safe already."""
+        """Record a file whose bytes are safe already.
+
+        Raises:
+            StorageQuotaReached: Its project may not have as much.
+        """
         async with self._database.write() as connection:
-            await connection.execute(
-                insert(files).values(
-                    id=file.id,
-                    project_id=record.project_id,
-                    filename=file.filename,
-                    purpose=file.purpose,
-                    bytes=file.bytes,
-                    sha256=record.sha256,
-                    created_at=file.created_at,
-                    expires_at=file.expires_at,
-                )
+            await ensure_room_for_file(
+                connection, record.project_id, purpose=file.purpose, size=file.bytes
             )
+            await add_file(connection, file, record)
 
     async def get(self, file_id: str, *, project_id: str) -> File:
         """Return a file of the project's.

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from jobs.store.batches import BatchRecords
 from jobs.store.database import Database, open_database
 from jobs.store.files import FileRecords
 from jobs.store.jobs import JobRecords
 from jobs.store.keys import KeyRecords
+from jobs.store.limits import LimitRecords
 from jobs.store.machines import MachineRecords
 from jobs.store.models import ModelRecords
+from jobs.store.permissions import PermissionRecords
+from jobs.store.projects import ProjectRecords
 from jobs.store.outbox import Outbox
 
 
@@ -22,8 +26,12 @@ class Store:
     database: Database
     files: FileRecords
     jobs: JobRecords
+    batches: BatchRecords
     models: ModelRecords
     keys: KeyRecords
+    projects: ProjectRecords
+    limits: LimitRecords
+    permissions: PermissionRecords
     machines: MachineRecords
     outbox: Outbox
 
@@ -45,8 +53,12 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             database=database,
             files=FileRecords(database),
             jobs=JobRecords(database),
+            batches=BatchRecords(database),
             models=ModelRecords(database),
             keys=KeyRecords(database),
+            projects=ProjectRecords(database),
+            limits=LimitRecords(database),
+            permissions=PermissionRecords(database),
             machines=MachineRecords(database),
             outbox=Outbox(database),
         )

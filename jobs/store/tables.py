@@ -172,6 +172,24 @@ webhook_deliveries = Table(
     Index("webhook_deliveries_by_endpoint", "endpoint_id"),
 )
 
+batches = Table(
+    "batches",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("batch", Text, nullable=False),  # schemas.batches.Batch
+    Column("plan", Text, nullable=False),  # jobs.store.batches.BatchPlan
+    Column("attempt", Integer, nullable=False, default=0),  # the fence: every claim adds one
+    Column("owner", String(128)),  # the worker that holds it
+    Column("lease_until", Float, nullable=False, default=0.0),
+    Column("next_run_at", Float, nullable=False, default=0.0),
+    Column("infra_failures", Integer, nullable=False, default=0),
+    Index("batches_by_project", "project_id", "seq"),
+    Index("batches_by_status", "status", "seq"),
+)
+
 chat_completions = Table(
     "chat_completions",
     metadata,
