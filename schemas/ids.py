@@ -12,7 +12,7 @@ Prefix = Literal[
     "file-", "upload_", "part_",
     "ftjob-", "ftevent-", "ftckpt_", "cp_", "adapter-", "worker-",
     "chatcmpl-", "cmpl-", "call_",
-    "key_", "proj_", "user-",
+    "key_", "proj_", "svc_acct_", "user-",
 ]  # fmt: skip
 HexPrefix = Literal[
     "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "evt_", "wh_", "whe_"
@@ -35,7 +35,12 @@ def new_model_id() -> str:
 
 
 def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    # One call of the system's source for all characters: an id is made for each chat request.
+    number, characters = secrets.randbelow(len(_ALPHABET) ** length), []
+    for _ in range(length):
+        number, place = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[place])
+    return "".join(characters)
 
 
 class TunedModelName(Schema):
