@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from jobs.services import Services
@@ -28,6 +28,7 @@ class Claim:
         self.record = record
         """As of the last write of ours."""
         self.is_lost = False
+        self._on_pause: Callable[[], None] = _nothing
 
     @property
     def job_id(self) -> str:
@@ -68,8 +69,17 @@ class Claim:
         """
         await self.change(lambda record: Outcome(record=record, events=events))
 
+    @contextmanager
+    def on_pause(self, act: Callable[[], None]) -> Generator[None]:
+        """Call `act` each second in which the user wants the job to pause, while the body runs."""
+        self._on_pause = act
+        try:
+            yield
+        finally:
+            self._on_pause = _nothing
+
     async def watch(self) -> None:
-        """Renew the lease, and raise Fenced as soon as the job is ours no longer."""
+        """Renew the lease, hear of pauses, and raise Fenced as soon as the job is ours no longer."""
         jobs, attempt = self.services.store.jobs, self.record.attempt
         renewed = answered = time.monotonic()
         while True:
@@ -77,7 +87,10 @@ class Claim:
             now = time.monotonic()
             try:
                 if now - renewed < _RENEW_EVERY:
-                    held = await jobs.is_mine(self.job_id, attempt=attempt)
+                    hold = await jobs.hold(self.job_id, attempt=attempt)
+                    held = hold != "lost"
+                    if hold == "pausing":
+                        self._on_pause()
                 else:
                     until = time.time() + LEASE
                     held = await jobs.renew(self.job_id, attempt=attempt, lease_until=until)
@@ -88,6 +101,10 @@ class Claim:
             if not held:
                 self.is_lost = True
                 raise Fenced(self.job_id)
+
+
+def _nothing() -> None:
+    """Where nobody has anything to do for a pause, it waits until the work is done."""
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from jobs.store.jobs import NewEvent
-from schemas.fine_tuning import Event, EventLevel
+from schemas.fine_tuning import Event, EventLevel, JobStatus
 from schemas.ids import new_id
 from schemas.training import StepDone
 
@@ -90,9 +90,32 @@ def cancelled() -> NewEvent:
     return _message("end", "Fine-tuning job cancelled")
 
 
+def pausing(status: JobStatus) -> NewEvent:
+    """The user asked for a pause, and somebody is at work."""
+    if status == "validating_files":
+        return _anew("Pausing the fine-tuning job as soon as its files are validated")
+    return _anew("Pausing the fine-tuning job as soon as its training is saved")
+
+
+def paused() -> NewEvent:
+    """Nobody works on the job any more."""
+    return _anew("Fine-tuning job paused")
+
+
+def resumed() -> NewEvent:
+    """The user wants the job to go on."""
+    return _anew("Fine-tuning job resumed")
+
+
 def noted(key: str, message: str, *, level: EventLevel = "info", **data: object) -> NewEvent:
     """Anything else that the user should know; `key` is what it happens once for."""
     return _message(key, message, level=level, **data)
+
+
+def _anew(message: str) -> NewEvent:
+    """Return what may happen any number of times: told each time."""
+    event = _event(message, data={})
+    return NewEvent(dedupe_key=event.id, event=event)
 
 
 def _message(key: str, message: str, *, level: EventLevel = "info", **data: object) -> NewEvent:

@@ -3,10 +3,12 @@
 import re
 import secrets
 import time
+from functools import partial
 
 from jobs import events
 from jobs.keys import Caller
 from jobs.lifecycle import advance, is_terminal
+from jobs.pausing import ask_to_pause, ask_to_resume
 from jobs.services import Services
 from jobs.store.jobs import Outcome
 from jobs.store.records import JobRecord, Plan
@@ -104,10 +106,42 @@ async def cancel(services: Services, caller: Caller, job_id: str) -> Job:
                 f"Cannot cancel a fine-tuning job with status '{record.job.status}'."
             )
         job = advance(record.job, "cancelled", now=now)
-        freed = record.model_copy(update={"job": job, "owner": None, "lease_until": 0.0})
+        freed = record.model_copy(
+            update={"job": job, "owner": None, "lease_until": 0.0, "is_pausing": False}
+        )
         return Outcome(record=freed, events=[events.cancelled()])
 
     record = await services.store.jobs.change(job_id, change, project_id=caller.project_id)
+    return record.job
+
+
+async def pause(services: Services, caller: Caller, job_id: str) -> Job:
+    """Pause a job: at once where nobody works on it, else as soon as its training is saved.
+
+    Returns:
+        The job as it is now: still `running` while its worker lets the trainer save.
+
+    Raises:
+        JobNotFound: There is none of that id.
+        InvalidRequest: It is paused already, or over.
+    """
+    change = partial(ask_to_pause, now=time.time())
+    record = await services.store.jobs.change(job_id, change, project_id=caller.project_id)
+    return record.job
+
+
+async def resume(services: Services, caller: Caller, job_id: str) -> Job:
+    """Let a paused job go on from where it was saved, under its own id.
+
+    Returns:
+        The job, `queued`; or as it was, where its pause was still on its way and is taken back.
+
+    Raises:
+        JobNotFound: There is none of that id.
+        InvalidRequest: It is neither paused nor about to be.
+    """
+    record = await services.store.jobs.change(job_id, ask_to_resume, project_id=caller.project_id)
+    await services.queue.kick(job_id)
     return record.job
 
 

@@ -2,7 +2,8 @@
 
 validating_files → queued → running → succeeded
        │              │        ├→ failed
-       └→ failed      │        └→ paused → queued
+       ├→ failed      │        │
+       └──────────────┴────────┴→ paused → queued
 cancelled: from every status that is not an end
 """
 
@@ -12,7 +13,7 @@ from schemas.errors import InvalidRequest
 from schemas.fine_tuning import Job, JobStatus
 
 NEXT: Final[dict[JobStatus, frozenset[JobStatus]]] = {
-    "validating_files": frozenset({"queued", "failed", "cancelled"}),
+    "validating_files": frozenset({"queued", "paused", "failed", "cancelled"}),
     "queued": frozenset({"running", "paused", "failed", "cancelled"}),
     "running": frozenset({"succeeded", "paused", "failed", "cancelled"}),
     "paused": frozenset({"queued", "cancelled"}),
@@ -28,7 +29,7 @@ def is_terminal(status: JobStatus) -> bool:
 
 
 def advance(job: Job, status: JobStatus, *, now: int) -> Job:
-    """Return `job` in its new status; an end sets `finished_at` and takes back the estimate.
+    """Return `job` in its new status; an end sets `finished_at`, and it or a pause takes back the estimate.
 
     Args:
         job: As it is.
@@ -42,6 +43,8 @@ def advance(job: Job, status: JobStatus, *, now: int) -> Job:
         raise InvalidRequest(
             f"A fine-tuning job with status '{job.status}' cannot become '{status}'."
         )
-    if not is_terminal(status):
-        return job.model_copy(update={"status": status})
-    return job.model_copy(update={"status": status, "finished_at": now, "estimated_finish": None})
+    if is_terminal(status):
+        job = job.model_copy(update={"finished_at": now})
+    if is_terminal(status) or status == "paused":
+        job = job.model_copy(update={"estimated_finish": None})
+    return job.model_copy(update={"status": status})

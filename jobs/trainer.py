@@ -45,6 +45,10 @@ class TrainerDied(Exception):
     """The trainer ended without saying how: killed, or out of the machine's memory."""
 
 
+class TrainerLeft(Exception):
+    """The trainer saved a resume point and went, as it was asked to; nothing is wrong."""
+
+
 class Trainer:
     """A running trainer."""
 
@@ -60,6 +64,7 @@ class Trainer:
         """Yield what the trainer reports; the last is done or failed.
 
         Raises:
+            TrainerLeft: It went because it was asked to.
             TrainerDied: It ended without such a word.
         """
         assert self._process.stdout is not None
@@ -72,8 +77,16 @@ class Trainer:
             is_over = isinstance(event, TrainingDone | TrainingFailed)
             yield event
         status = await self._process.wait()
-        if not is_over:
-            raise TrainerDied(_how_it_ended(status))
+        if is_over:
+            return
+        if status == PREEMPTED:
+            raise TrainerLeft
+        raise TrainerDied(_how_it_ended(status))
+
+    def ask_to_go(self) -> None:
+        """Let it save a resume point, in its own time, and go. Safe to repeat."""
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
 
     async def stop(self, *, grace: float) -> None:
         """Ask it to save and go; after `grace` seconds make it go."""

@@ -13,7 +13,7 @@ from jobs.hyperparameters import Resolved, resolve
 from jobs.publishing import publish, publish_checkpoint
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
-from jobs.trainer import Trainer, start_trainer
+from jobs.trainer import Trainer, TrainerLeft, start_trainer
 from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Hyperparameters, Method, Supervised
@@ -38,6 +38,7 @@ async def train(claim: Claim) -> None:
     Raises:
         JobFailure: It cannot be trained, or what was trained does not act.
         TrainerDied: The trainer was killed; another attempt goes on from its last resume point.
+        TrainerLeft: It saved one and went, because the user wants a pause.
         ModelServerUnavailable: The engine did not come up to prove the model.
         Fenced: The job is no longer ours.
     """
@@ -55,7 +56,8 @@ async def train(claim: Claim) -> None:
     spec = await _spec(claim, base, resolved, work_dir)
     async with start_trainer(spec, log_path=work_dir / "trainer.log") as trainer:
         try:
-            checkpoint, done = await _follow(claim, trainer, n_epochs=spec.n_epochs)
+            with claim.on_pause(trainer.ask_to_go):
+                checkpoint, done = await _follow(claim, trainer, n_epochs=spec.n_epochs)
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
@@ -70,24 +72,28 @@ async def _follow(
     """Write down what the trainer reports; return its final adapter and totals."""
     log = _StepLog(claim)
     last: CheckpointSaved | None = None
-    async for event in trainer.events():
-        match event:
-            case TrainingStarted():
-                await claim.log(_note_start(claim, event))
-            case StepDone():
-                await log.add(event)
-            case CheckpointSaved():
-                await log.flush()
-                last = event
-                if n_epochs - PUBLIC_CHECKPOINTS < event.epoch < n_epochs:
-                    await publish_checkpoint(claim, event)
-            case TrainingDone():
-                await log.flush()
-                assert last is not None, "a trainer saves its final adapter before it is done"
-                return last, event
-            case TrainingFailed():
-                await log.flush()
-                raise JobFailure(event.message, code=event.code)
+    try:
+        async for event in trainer.events():
+            match event:
+                case TrainingStarted():
+                    await claim.log(_note_start(claim, event))
+                case StepDone():
+                    await log.add(event)
+                case CheckpointSaved():
+                    await log.flush()
+                    last = event
+                    if n_epochs - PUBLIC_CHECKPOINTS < event.epoch < n_epochs:
+                        await publish_checkpoint(claim, event)
+                case TrainingDone():
+                    await log.flush()
+                    assert last is not None, "a trainer saves its final adapter before it is done"
+                    return last, event
+                case TrainingFailed():
+                    await log.flush()
+                    raise JobFailure(event.message, code=event.code)
+    except TrainerLeft:
+        await log.flush()  # a paused job shows every step that it has taken
+        raise
     raise AssertionError("Trainer.events() ends with done or failed, or raises")
 
 

@@ -11,6 +11,7 @@ from jobs.claims import Claim
 from jobs.dataset import FileRole, check_file, count_shared_examples
 from jobs.dataset_report import DatasetReport
 from jobs.lifecycle import advance
+from jobs.pausing import pause
 from jobs.rendering import Renderer
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
@@ -102,4 +103,8 @@ def _queued(record: JobRecord, report: DatasetReport, warnings: Sequence[str]) -
         events.noted(f"warning-{number}", warning, level="warn")
         for number, warning in enumerate(warnings)
     ]
-    return Outcome(record=released, events=[*told, events.validated()])
+    told.append(events.validated())
+    if not record.is_pausing:
+        return Outcome(record=released, events=told)
+    paused = pause(released, now=time.time())
+    return Outcome(record=paused.record, events=[*told, *paused.events])

@@ -18,11 +18,12 @@ from jobs import events
 from jobs.claims import LEASE, Claim, held
 from jobs.housekeeping import tidy
 from jobs.lifecycle import advance
+from jobs.pausing import pause
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.services import Services
 from jobs.store.jobs import Outcome
 from jobs.store.records import Fenced, JobRecord, WorkerRecord
-from jobs.trainer import TrainerDied
+from jobs.trainer import TrainerDied, TrainerLeft
 from jobs.training_run import train
 from jobs.validation import validate
 from schemas.errors import ApiError, JobFailure
@@ -116,6 +117,7 @@ class Worker:
                 await self._free_jobs_of_the_dead()
                 for validating in (True, False):
                     for record in await jobs.claimable(validating=validating, now=time.time()):
+                await self._pause_jobs_of_the_dead()
                         if not await self._take(record.job.id, validating=validating):
                             break
             except (OSError, ApiError) as exc:
@@ -133,6 +135,12 @@ class Worker:
 
     async def _beat(self) -> None:
         machines = self._services.store.machines
+    async def _pause_jobs_of_the_dead(self) -> None:
+        """Pause what was asked to while the worker that had it died."""
+        jobs, now = self._services.store.jobs, time.time()
+        for job_id in await jobs.pausing_alone(now=now):
+            await jobs.change(job_id, partial(_paused_if_free, now=now))
+
         while True:
             now = time.time()
             try:
@@ -181,6 +189,8 @@ async def see_through(claim: Claim, work: Work) -> None:
         await _if_ours(claim, partial(_failed, failure=failure))
     except (TrainerDied, ApiError, OSError) as exc:
         logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
+    except TrainerLeft:
+        await _if_ours(claim, _given_back)
         await _if_ours(claim, partial(_again, reason=str(exc)))
     except asyncio.CancelledError:
         # We are told to stop: another worker may go on at once.
@@ -224,16 +234,18 @@ def _again(record: JobRecord, *, reason: str) -> Outcome:
     """Try again later from the last resume point, or give up after too many times."""
     failures = record.infra_failures + 1
     if failures > MAX_INFRA_FAILURES:
+    if _can_pause(record):
+        return pause(record, now=time.time())
         failure = JobFailure(
             f"The job failed due to an internal error. {reason} It was tried {failures} times.",
             code="server_error",
         )
         return _failed(record, failure=failure)
-    pause = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
-    record = _released(record, infra_failures=failures, next_run_at=time.time() + pause)
+    delay = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
+    record = _released(record, infra_failures=failures, next_run_at=time.time() + delay)
     told = events.noted(
         f"again-{record.attempt}",
-        f"{reason} Going on from the last resume point in {pause:.0f} s.",
+        f"{reason} Going on from the last resume point in {delay:.0f} s.",
         level="warn",
     )
     return Outcome(record=record, events=[told])
@@ -242,9 +254,24 @@ def _again(record: JobRecord, *, reason: str) -> Outcome:
 def _given_back(record: JobRecord) -> Outcome:
     return Outcome(record=_released(record))
 
+    """Let another worker go on, or nobody where the user wants a pause."""
+    if _can_pause(record):
+        return pause(record, now=time.time())
 
 def _released(record: JobRecord, **update: object) -> JobRecord:
     return record.model_copy(update={"owner": None, "lease_until": 0.0, **update})
+def _paused_if_free(record: JobRecord, *, now: float) -> Outcome:
+    is_free = record.owner is None or record.lease_until < now
+    if is_free and record.job.status in {"queued", "running"} and record.is_pausing:
+        return pause(record, now=now)
+    return Outcome(record=record)  # another was faster
+
+
+def _can_pause(record: JobRecord) -> bool:
+    # A file that nobody has looked at is looked at first.
+    return record.is_pausing and record.job.status != "validating_files"
+
+
 
 
 def _is_alive(pid: int) -> bool:

@@ -27,7 +27,7 @@ class ListCheckpoints(ListNewest):
 
 
 class FineTuning(Controller):
-    """Create, watch and cancel jobs."""
+    """Create, watch, pause, resume and cancel jobs."""
 
     path = "/fine_tuning/jobs"
 
@@ -74,6 +74,24 @@ class FineTuning(Controller):
         caller: NamedDependency[Caller],
     ) -> Job:
         return await fine_tuning.cancel(services, caller, job_id)
+
+    @post("/{job_id:str}/pause", status_code=200)
+    async def pause(
+        self,
+        job_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Job:
+        return await fine_tuning.pause(services, caller, job_id)
+
+    @post("/{job_id:str}/resume", status_code=200)
+    async def resume(
+        self,
+        job_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Job:
+        return await fine_tuning.resume(services, caller, job_id)
 
     @get("/{job_id:str}/events")
     async def events(

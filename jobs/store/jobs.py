@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -52,6 +52,8 @@ class Outcome(Schema):
 
 Change = Callable[[JobRecord], Outcome]
 
+Hold = Literal["held", "pausing", "lost"]
+"""Of a claim: ours; ours, and the user wants a pause; ours no longer."""
 _ENDS: Final[dict[JobStatus, EventType]] = {
     "succeeded": "fine_tuning.job.succeeded",
     "failed": "fine_tuning.job.failed",
@@ -177,11 +179,21 @@ class JobRecords:
             )
         return done.rowcount == 1
 
-    async def is_mine(self, job_id: str, *, attempt: int) -> bool:
-        """Whether the claim `attempt` still holds; a cheap look, no write."""
+    async def hold(self, job_id: str, *, attempt: int) -> Hold:
+        """Return what has become of the claim `attempt`; a cheap look, no write."""
         async with self._database.read() as connection:
             mine = and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.owner.is_not(None))
-            return await connection.scalar(select(jobs.c.seq).where(mine)) is not None
+            is_pausing = await connection.scalar(select(jobs.c.is_pausing).where(mine))
+        if is_pausing is None:
+            return "lost"
+        return "pausing" if is_pausing else "held"
+
+    async def pausing_alone(self, *, now: float) -> list[str]:
+        """Return the ids of jobs that shall pause and that nobody works on: their workers died."""
+        free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
+        waiting = and_(jobs.c.status.in_(("queued", "running")), jobs.c.is_pausing, free)
+        async with self._database.read() as connection:
+            return list(await connection.scalars(select(jobs.c.id).where(waiting)))
 
     async def expire_lease(self, job_id: str, *, attempt: int) -> None:
         """Let others take a job whose worker is known to be dead."""
@@ -299,7 +311,8 @@ def _one(job_id: str, project_id: str | None) -> Select[tuple[object, ...]]:
 def _claimable(validating: bool, now: float) -> ColumnElement[bool]:
     free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
     statuses = ("validating_files",) if validating else ("queued", "running")
-    return and_(jobs.c.status.in_(statuses), free, jobs.c.next_run_at <= now)
+    waits = and_(jobs.c.status.in_(statuses), free, jobs.c.next_run_at <= now)
+    return waits if validating else and_(waits, jobs.c.is_pausing.is_(False))
 
 
 def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
@@ -382,6 +395,7 @@ def _columns(record: JobRecord) -> dict[str, object]:
 def _record(row: Row[tuple[object, ...]]) -> JobRecord:
     return JobRecord(
         job=Job.model_validate_json(row.job),
+        "is_pausing": record.is_pausing,
         project_id=row.project_id,
         base=row.base,
         plan=Plan.model_validate_json(row.plan),
@@ -391,3 +405,4 @@ def _record(row: Row[tuple[object, ...]]) -> JobRecord:
         next_run_at=row.next_run_at,
         infra_failures=row.infra_failures,
     )
+        is_pausing=row.is_pausing,

@@ -30,6 +30,8 @@ class JobRecord(Schema):
     next_run_at: float = 0.0
     infra_failures: int = 0
 
+    is_pausing: bool = False
+    """The user asked for a pause that is not there yet (`jobs.pausing`)."""
 
 class FileRecord(Schema):
     """What `files` holds beside the wire's fields."""

@@ -6,6 +6,7 @@ Times are Unix seconds. What is only shown, never searched, is JSON text.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -130,6 +131,7 @@ engines = Table(
 )
 
 workers = Table(
+    Column("is_pausing", Boolean, nullable=False, default=False),  # asked to, and not yet paused
     "workers",
     metadata,
     Column("id", String(128), primary_key=True),

@@ -18,6 +18,7 @@ WEEK = 7 * 24 * 3600
     ("status", "seconds_ago", "expected"),
     [
         ("running", None, False),
+        ("paused", None, False),  # it goes on from there, whenever that is
         ("succeeded", 10, False),  # its trainer may still be writing
         ("succeeded", 61, True),
         ("cancelled", 61, True),

@@ -145,8 +145,8 @@ async def test_a_lease_that_ran_out_fences_its_old_owner(store):
     with pytest.raises(Fenced):
         await store.jobs.change(record.job.id, lambda r: Outcome(record=r), attempt=first.attempt)
     assert not await store.jobs.renew(record.job.id, attempt=first.attempt, lease_until=1e12)
-    assert not await store.jobs.is_mine(record.job.id, attempt=first.attempt)
-    assert await store.jobs.is_mine(record.job.id, attempt=second.attempt)
+    assert await store.jobs.hold(record.job.id, attempt=first.attempt) == "lost"
+    assert await store.jobs.hold(record.job.id, attempt=second.attempt) == "held"
 
 
 async def test_a_change_that_raises_changes_nothing(store):

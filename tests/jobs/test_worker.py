@@ -8,57 +8,13 @@ import pytest
 
 from jobs import events, fine_tuning
 from jobs.claims import Claim
-from jobs.keys import Caller
-from jobs.services import open_services, readiness
-from jobs.store.jobs import Outcome
-from jobs.store.migrate import migrate
+from jobs.services import readiness
 from jobs.store.records import Fenced, WorkerRecord
 from jobs.trainer import TrainerDied
 from jobs.worker import MAX_INFRA_FAILURES, Worker, see_through
 from schemas.errors import JobFailure, ModelServerUnavailable, StoreUnavailable
 from tests import samples
-
-CALLER = Caller(project_id="proj_a", organization_id="local", key_id="key_1")
-
-
-@pytest.fixture
-async def services(settings, redis_url):
-    settings = settings.model_copy(update={"redis_url": redis_url})
-    await asyncio.to_thread(migrate, settings.effective_database_url)
-    async with open_services(settings) as opened:
-        yield opened
-
-
-async def claimed(services, **update):
-    record = samples.record(**update)
-    await services.store.jobs.add(record, [events.created(record.job.id)])
-    return await claim_again(services, record.job.id)
-
-
-async def claim_again(services, job_id, *, now=None):
-    record = await services.store.jobs.claim(
-        job_id,
-        lambda r: Outcome(
-            record=r.model_copy(update={"job": r.job.model_copy(update={"status": "running"})})
-        ),
-        owner="worker-test",
-        validating=False,
-        now=time.time() + 1e6 if now is None else now,
-        lease=0.0,
-    )
-    return Claim(services, record)
-
-
-def raising(error):
-    async def work(_claim):
-        raise error
-
-    return work
-
-
-async def messages(services, job_id):
-    told = await services.store.jobs.events(job_id, limit=50, after=None)
-    return [event.message for event in reversed(told.data)]
+from tests.jobs.claims_made import CALLER, claim_again, claimed, ended, messages, raising
 
 
 async def test_a_failure_of_the_users_ends_the_job(services):
@@ -173,23 +129,6 @@ async def test_an_end_that_cannot_be_written_stops_no_worker(services):
     async with asyncio.timeout(10):
         await Worker(services)._work(unheard, "training", raising(JobFailure("x", code="x")))
     assert (await services.store.jobs.get(claim.job_id)).job.status == "running"
-
-
-@pytest.fixture
-async def worker(services):
-    running = Worker(services)
-    task = asyncio.create_task(running.run())
-    yield running
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def ended(services, job_id, seconds=20):
-    async with asyncio.timeout(seconds):
-        while not (job := (await services.store.jobs.get(job_id)).job).finished_at:
-            await asyncio.sleep(0.05)
-    return job
 
 
 async def test_a_job_is_found_without_redis(services, worker):

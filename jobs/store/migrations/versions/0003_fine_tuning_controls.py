@@ -1,4 +1,7 @@
-"""fine_tuning_controls."""
+"""Fine-tuning controls: a job remembers that it was asked to pause."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0003"
 down_revision = "0002"
@@ -7,4 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Ask nothing of the jobs that are there."""
+    asked = sa.Column("is_pausing", sa.Boolean(), nullable=False, server_default=sa.false())
+    op.add_column("jobs", asked)
+
+
+def downgrade() -> None:
+    """Forget it."""
+    op.drop_column("jobs", "is_pausing")
