@@ -207,3 +207,28 @@ chat_completions = Table(
     Index("chat_completions_by_model", "project_id", "model", "seq"),
     Index("chat_completions_by_time", "created_at"),
 )
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("previous_id", String(64)),  # the response that it goes on from
+    Column("created_at", BigInteger, nullable=False),
+    Column("response", Text, nullable=False),  # schemas.responses.Response, without its output
+    Index("responses_by_time", "created_at"),
+)
+
+response_items = Table(
+    "response_items",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False),  # a client may send an item again: not unique
+    Column("project_id", String(64), nullable=False),
+    Column("response_id", String(64), nullable=False),
+    Column("is_output", Boolean, nullable=False),
+    Column("item", Text, nullable=False),  # schemas.response_items.Item
+    Index("response_items_by_response", "response_id", "seq"),
+    Index("response_items_by_id", "project_id", "id"),
+)
