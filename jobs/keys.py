@@ -1,96 +1,207 @@
-"""API keys: made, checked, revoked. The key itself is known only to who got it."""
+"""API keys: made, checked, replaced. The key itself is known only to who got it."""
 
+import asyncio
 import hashlib
+import logging
 import secrets
 import string
 import time
 import zlib
-from typing import Final
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Literal
 
-from jobs.store.records import KeyRecord
+from jobs.store.keys import NO_PROJECT
+from jobs.store.records import KeyRecord, ProjectRecord
 from jobs.store.store import Store
 from schemas.base import Schema
-from schemas.errors import Unauthorized
+from schemas.errors import ApiError, Unauthorized
 from schemas.ids import new_id
+from schemas.scopes import ADMIN_SCOPES, PROJECT_SCOPES, Restriction, Scope, granted
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PROJECT: Final = "proj_default"
 OPERATOR_KEY: Final = "RETUNE_API_KEY"
 """The name of the key that the environment gives."""
 _ALPHABET: Final = string.digits + string.ascii_letters
-_PREFIX: Final = "sk-proj-"
 _CACHE_SECONDS: Final = 1.0
 """How long a revoked key may still work."""
 _CACHE_SIZE: Final = 4096
+_WRITE_USES_EVERY: Final = 60.0
+
+KeyPrefix = Literal["sk-proj-", "sk-svcacct-", "sk-admin-"]
 
 
 class Caller(Schema):
     """Who asks: what a good key says."""
 
     project_id: str
+    """Empty: an admin key's, which opens no project."""
     organization_id: str
     key_id: str
+    scopes: frozenset[Scope] = PROJECT_SCOPES
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the key administers the organization."""
+        return not self.project_id
 
 
 class KeyRing:
-    """Checks keys, and remembers good ones for a second."""
+    """Checks keys, remembers good ones for a second, and when each was last used."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[float, Caller]] = {}
+        self._used: dict[str, int] = {}
 
     async def authenticate(self, key: str) -> Caller:
         """Return whose key this is.
 
         Raises:
-            Unauthorized: It is nobody's, or revoked.
+            Unauthorized: It is nobody's, or revoked, or over, or its project is archived.
         """
         digest = key_digest(key)
         now = time.monotonic()
         cached = self._known.get(digest)
         if cached is not None and cached[0] > now:
             return cached[1]
-        record = await self._store.keys.find(digest)
+        record = await self._store.keys.find(digest, now=int(time.time()))
         if record is None:
             self._known.pop(digest, None)
             raise Unauthorized(
                 f"Incorrect API key provided: {mask(key)}. `retune keys create` makes a new one.",
                 code="invalid_api_key",
             )
-        caller = Caller(
-            project_id=record.project_id, organization_id=record.organization_id, key_id=record.id
-        )
+        caller = caller_of(record)
         if len(self._known) >= _CACHE_SIZE:
             self._known.clear()
         self._known[digest] = (now + _CACHE_SECONDS, caller)
+        self._used[record.id] = int(time.time())
         return caller
+
+    async def write_uses(self) -> None:
+        """Record when keys were used since the last time; where that fails, the next time does it."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+        try:
+            await self._store.keys.write_uses(used)
+        except ApiError as exc:
+            logger.warning("when keys were used stays unknown a while: %r", exc)
+            self._used = used | self._used
+
+
+@asynccontextmanager
+async def open_key_ring(store: Store) -> AsyncGenerator[KeyRing]:
+    """Yield a key ring that writes down once a minute, and at the end, when each key was used."""
+    ring = KeyRing(store)
+
+    async def write_now_and_then() -> None:
+        while True:
+            await asyncio.sleep(_WRITE_USES_EVERY)
+            await ring.write_uses()
+
+    writing = asyncio.create_task(write_now_and_then())
+    try:
+        yield ring
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await ring.write_uses()
+
+
+def caller_of(record: KeyRecord) -> Caller:
+    """Return who asks with that key."""
+    return Caller(
+        project_id=record.project_id,
+        organization_id=record.organization_id,
+        key_id=record.id,
+        scopes=ADMIN_SCOPES if record.is_admin else granted(record.scopes),
+    )
 
 
 async def create_key(
-    store: Store, *, name: str, organization_id: str, key: str | None = None
+    store: Store,
+    *,
+    name: str,
+    organization_id: str,
+    key: str | None = None,
+    project_id: str = DEFAULT_PROJECT,
+    scopes: Sequence[Restriction] = (),
+    expires_at: int | None = None,
+    service_account_id: str | None = None,
 ) -> tuple[str, KeyRecord]:
-    """Make a key of the default project and return it: this once.
+    """Make a key of a project and return it: this once.
 
     Args:
         store: Where its digest is kept.
         name: For people.
-        organization_id: The project's, should it have to be made.
+        organization_id: The project's.
         key: Of the operator's own choice; None: one of ours.
+        project_id: Must be there; the default project is made where it is not.
+        scopes: What the key is restricted to; empty: to nothing.
+        expires_at: Unix seconds; None: never.
+        service_account_id: Whose it is, if not a person's.
     """
-    now = int(time.time())
-    await store.keys.ensure_project(
-        DEFAULT_PROJECT, organization_id=organization_id, name="Default project", now=now
-    )
-    key = mint() if key is None else key
-    record = KeyRecord(
-        id=new_id("key_"),
-        project_id=DEFAULT_PROJECT,
-        organization_id=organization_id,
-        name=name,
-        hint=mask(key),
-        created_at=now,
+    if project_id == DEFAULT_PROJECT:
+        await ensure_default_project(store, organization_id=organization_id)
+    prefix: KeyPrefix = "sk-proj-" if service_account_id is None else "sk-svcacct-"
+    key = mint(prefix) if key is None else key
+    record = new_key_record(
+        key, name=name, organization_id=organization_id, project_id=project_id
+    ).model_copy(
+        update={
+            "scopes": tuple(scopes),
+            "expires_at": expires_at,
+            "service_account_id": service_account_id,
+        }
     )
     await store.keys.add(record, digest=key_digest(key))
     return key, record
+
+
+async def create_admin_key(
+    store: Store, *, name: str, organization_id: str, expires_at: int | None = None
+) -> tuple[str, KeyRecord]:
+    """Make a key that administers the organization, and return it: this once."""
+    key = mint("sk-admin-")
+    record = new_key_record(
+        key, name=name, organization_id=organization_id, project_id=NO_PROJECT
+    ).model_copy(update={"expires_at": expires_at})
+    await store.keys.add(record, digest=key_digest(key))
+    return key, record
+
+
+async def rotate_key(
+    store: Store, record: KeyRecord, *, old_works_for: int
+) -> tuple[str, KeyRecord]:
+    """Give a key a new secret under its old id, and return it: this once.
+
+    Args:
+        store: Where its digest is kept.
+        record: An open key's.
+        old_works_for: Seconds that the secret before still works.
+    """
+    now = int(time.time())
+    key = mint(_prefix(record))
+    await store.keys.rotate(
+        record.id, digest=key_digest(key), hint=mask(key), now=now, old_until=now + old_works_for
+    )
+    return key, record.model_copy(update={"hint": mask(key)})
+
+
+async def ensure_default_project(store: Store, *, organization_id: str) -> None:
+    """Make the project that the first key belongs to. Safe to repeat."""
+    await store.projects.ensure(
+        ProjectRecord(
+            id=DEFAULT_PROJECT,
+            organization_id=organization_id,
+            name="Default project",
+            created_at=int(time.time()),
+        )
+    )
 
 
 async def ensure_operator_key(store: Store, key: str, *, organization_id: str) -> None:
@@ -98,19 +209,37 @@ async def ensure_operator_key(store: Store, key: str, *, organization_id: str) -
 
     A key that the variable named before stops working.
     """
-    current = await store.keys.find(key_digest(key))
+    now = int(time.time())
+    current = await store.keys.find(key_digest(key), now=now)
     for record in await store.keys.all():
         is_current = current is not None and record.id == current.id
         if record.name == OPERATOR_KEY and record.revoked_at is None and not is_current:
-            await store.keys.revoke(record.id, now=int(time.time()))
+            await store.keys.revoke(record.id, now=now)
     if current is None:
         await create_key(store, name=OPERATOR_KEY, organization_id=organization_id, key=key)
 
 
-def mint() -> str:
-    """Return a new key: `sk-proj-`, 43 random characters (256 bits), 6 of checksum for secret scanners."""
+def end_of(lifetime: int | None) -> int | None:
+    """Return the Unix second that is `lifetime` seconds from now; None: never."""
+    return None if lifetime is None else int(time.time()) + lifetime
+
+
+def new_key_record(key: str, *, name: str, organization_id: str, project_id: str) -> KeyRecord:
+    """Return the record of a key that was just minted."""
+    return KeyRecord(
+        id=new_id("key_"),
+        project_id=project_id,
+        organization_id=organization_id,
+        name=name,
+        hint=mask(key),
+        created_at=int(time.time()),
+    )
+
+
+def mint(prefix: KeyPrefix = "sk-proj-") -> str:
+    """Return a new key: a prefix, 43 random characters (256 bits), 6 of checksum for secret scanners."""
     body = "".join(secrets.choice(_ALPHABET) for _ in range(43))
-    return f"{_PREFIX}{body}{_checksum(body)}"
+    return f"{prefix}{body}{_checksum(body)}"
 
 
 def mask(key: str) -> str:
@@ -123,6 +252,12 @@ def mask(key: str) -> str:
 def key_digest(key: str) -> str:
     """Return the SHA-256 of a key, hex. Keys have 256 random bits, so no slower hash is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _prefix(record: KeyRecord) -> KeyPrefix:
+    if record.is_admin:
+        return "sk-admin-"
+    return "sk-proj-" if record.service_account_id is None else "sk-svcacct-"
 
 
 def _checksum(body: str) -> str:

@@ -30,7 +30,7 @@ async def get(services: Services, caller: Caller, name: str) -> Model:
     Raises:
         ModelNotFound: There is none of that name.
     """
-    record = await services.store.models.find(name, project_id=caller.project_id)
+    record = await services.store.models.find_askable(name, project_id=caller.project_id)
     if record is not None:
         return _tuned(record)
     info = services.catalog.find(name)
@@ -72,7 +72,7 @@ async def target(services: Services, caller: Caller, name: str) -> ChatTarget:
     Raises:
         NotFound: Nobody the caller may ask.
     """
-    record = await services.store.models.find(name, project_id=caller.project_id)
+    record = await services.store.models.find_askable(name, project_id=caller.project_id)
     base = services.catalog.find(name if record is None else record.base)
     if base is None:
         raise NotFound(

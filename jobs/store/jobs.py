@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.lifecycle import is_terminal
 from jobs.store.database import Database
+from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import page
 from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
@@ -51,9 +52,9 @@ class Outcome(Schema):
 
 
 Change = Callable[[JobRecord], Outcome]
-
 Hold = Literal["held", "pausing", "lost"]
 """Of a claim: ours; ours, and the user wants a pause; ours no longer."""
+
 _ENDS: Final[dict[JobStatus, EventType]] = {
     "succeeded": "fine_tuning.job.succeeded",
     "failed": "fine_tuning.job.failed",
@@ -69,8 +70,13 @@ class JobRecords:
         self._database = database
 
     async def add(self, record: JobRecord, events: Sequence[NewEvent]) -> None:
-        """Record a new job and its first events, in one transaction."""
+        """Record a new job and its first events, in one transaction.
+
+        Raises:
+            LimitReached: Its project may not have as many.
+        """
         async with self._database.write() as connection:
+            await ensure_room_for_job(connection, record.project_id, record.job)
             await connection.execute(insert(jobs).values(**_columns(record)))
             await _add_events(connection, record.job.id, events)
 
@@ -389,13 +395,13 @@ def _columns(record: JobRecord) -> dict[str, object]:
         "lease_until": record.lease_until,
         "next_run_at": record.next_run_at,
         "infra_failures": record.infra_failures,
+        "is_pausing": record.is_pausing,
     }
 
 
 def _record(row: Row[tuple[object, ...]]) -> JobRecord:
     return JobRecord(
         job=Job.model_validate_json(row.job),
-        "is_pausing": record.is_pausing,
         project_id=row.project_id,
         base=row.base,
         plan=Plan.model_validate_json(row.plan),
@@ -404,5 +410,5 @@ def _record(row: Row[tuple[object, ...]]) -> JobRecord:
         lease_until=row.lease_until,
         next_run_at=row.next_run_at,
         infra_failures=row.infra_failures,
-    )
         is_pausing=row.is_pausing,
+    )

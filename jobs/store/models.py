@@ -1,10 +1,10 @@
 """Records of tuned models: which name stands for which adapter."""
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, or_, select, update
 
 from jobs.store.database import Database
 from jobs.store.records import ModelRecord
-from jobs.store.tables import models
+from jobs.store.tables import checkpoint_permissions, models
 from schemas.errors import ModelNotFound
 
 
@@ -19,6 +19,36 @@ class ModelRecords:
         async with self._database.read() as connection:
             mine = and_(models.c.name == name, models.c.project_id == project_id)
             query = select(models).where(mine, models.c.deleted_at.is_(None))
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _model(row)
+
+    async def find_askable(self, name: str, *, project_id: str) -> ModelRecord | None:
+        """Return a model that is the project's, or that another lets it ask, or None."""
+        is_permitted = (
+            select(checkpoint_permissions.c.id)
+            .where(
+                checkpoint_permissions.c.model == models.c.name,
+                checkpoint_permissions.c.project_id == project_id,
+            )
+            .exists()
+        )
+        query = select(models).where(
+            models.c.name == name,
+            models.c.deleted_at.is_(None),
+            or_(models.c.project_id == project_id, is_permitted),
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _model(row)
+
+    async def find_in(self, organization_id: str, name: str) -> ModelRecord | None:
+        """Return a model of any of the organization's projects, or None."""
+        query = select(models).where(
+            models.c.name == name,
+            models.c.organization_id == organization_id,
+            models.c.deleted_at.is_(None),
+        )
+        async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _model(row)
 

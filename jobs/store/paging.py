@@ -1,13 +1,26 @@
 """One page of a table, newest or oldest first, in constant time wherever it begins."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.base import CursorPage
 from schemas.errors import InvalidRequest
 
 Order = Literal["asc", "desc"]
+
+
+class Identified(Protocol):
+    """Has an id by which a client can go on."""
+
+    @property
+    def id(self) -> str:
+        """The cursor."""
+
+
+_Item = TypeVar("_Item", bound=Identified)
 
 
 async def page(
@@ -46,3 +59,14 @@ async def page(
     query = query.order_by(seq.asc() if order == "asc" else seq.desc()).limit(limit + 1)
     rows = list((await connection.execute(query)).all())
     return rows[:limit], len(rows) > limit
+
+
+# Quoted, because pydantic knows no schema of a protocol.
+def cursor_page(data: Sequence[_Item], *, has_more: bool) -> "CursorPage[_Item]":
+    """Return a page that names the ids of its ends."""
+    return CursorPage(
+        data=list(data),
+        has_more=has_more,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+    )

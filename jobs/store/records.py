@@ -4,6 +4,8 @@ from typing import Literal
 
 from schemas.base import Schema
 from schemas.fine_tuning import Job
+from schemas.uploads import Upload, UploadStatus
+from schemas.scopes import Restriction
 
 
 class Plan(Schema):
@@ -29,15 +31,43 @@ class JobRecord(Schema):
     lease_until: float = 0.0
     next_run_at: float = 0.0
     infra_failures: int = 0
-
     is_pausing: bool = False
     """The user asked for a pause that is not there yet (`jobs.pausing`)."""
+
 
 class FileRecord(Schema):
     """What `files` holds beside the wire's fields."""
 
     project_id: str
     sha256: str
+
+
+class UploadRecord(Schema):
+    """An upload, whose it is, and the file that it will make."""
+
+    upload: Upload
+    """`status` as it was written: see `status_at`."""
+    project_id: str
+    mime_type: str
+    file_id: str
+    """Known from the start: what a crash leaves of the file, the next try replaces."""
+    file_lifetime: int | None = None
+    """Seconds from the file's creation."""
+
+    def status_at(self, now: int) -> UploadStatus:
+        """Return the status at `now` (Unix seconds), whether its end was written yet or not."""
+        if self.upload.status == "pending" and self.upload.expires_at <= now:
+            return "expired"
+        return self.upload.status
+
+
+class PartRecord(Schema):
+    """Some bytes of an upload's."""
+
+    id: str
+    upload_id: str
+    bytes: int
+    created_at: int
 
 
 class ModelRecord(Schema):
@@ -57,11 +87,42 @@ class KeyRecord(Schema):
 
     id: str
     project_id: str
+    """Empty: an admin key, which opens no project."""
     organization_id: str
     name: str
     hint: str
     created_at: int
+    service_account_id: str | None = None
+    scopes: tuple[Restriction, ...] = ()
+    """What it is restricted to; empty: to nothing."""
+    expires_at: int | None = None
     revoked_at: int | None = None
+    last_used_at: int | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it administers the organization."""
+        return not self.project_id
+
+
+class ProjectRecord(Schema):
+    """A tenant."""
+
+    id: str
+    organization_id: str
+    name: str
+    created_at: int
+    archived_at: int | None = None
+
+
+class ServiceAccountRecord(Schema):
+    """Somebody who is no person."""
+
+    id: str
+    project_id: str
+    name: str
+    role: Literal["owner", "member", "none"]
+    created_at: int
 
 
 EngineState = Literal["stopped", "starting", "ready", "failed"]

@@ -26,22 +26,78 @@ _Seq = BigInteger().with_variant(Integer, "sqlite")
 projects = Table(
     "projects",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
     Column("organization_id", String(64), nullable=False),
     Column("name", String(256), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+)
+
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("service_accounts_by_project", "project_id", "seq"),
 )
 
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("project_id", String(64), nullable=False),
-    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, hex
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),  # empty: an admin key
+    Column("service_account_id", String(64)),
     Column("hint", String(32), nullable=False),  # its masked form, for people
     Column("name", String(256), nullable=False),
+    Column("scopes", Text, nullable=False),  # JSON list of schemas.scopes.Restriction
     Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Index("api_keys_by_project", "project_id", "seq"),
+)
+
+api_key_secrets = Table(
+    "api_key_secrets",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the key, hex
+    Column("key_id", String(64), nullable=False),
+    Column("expires_at", BigInteger),  # when a rotation ends it
+    Index("api_key_secrets_by_key", "key_id"),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("model", String(512), primary_key=True),
+    Column("limits", Text, nullable=False),  # schemas.limits.Limits
+)
+
+project_quotas = Table(
+    "project_quotas",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("quotas", Text, nullable=False),  # schemas.limits.Quotas
+)
+
+checkpoint_permissions = Table(
+    "checkpoint_permissions",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("model", String(512), nullable=False),
+    Column("project_id", String(64), nullable=False),  # who may ask it
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("model", "project_id"),
+    Index("checkpoint_permissions_by_model", "model", "seq"),
 )
 
 files = Table(
@@ -58,6 +114,36 @@ files = Table(
     Column("expires_at", BigInteger),
     Index("files_by_project", "project_id", "seq"),
     Index("files_by_purpose", "project_id", "purpose", "seq"),
+    Index("files_by_expiry", "expires_at"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(64), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("mime_type", String(256), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("file_id", String(64), nullable=False),  # of the file that its parts will make
+    Column("file_lifetime", BigInteger),  # seconds
+    Index("uploads_by_status", "status", "expires_at"),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("upload_id", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("upload_parts_by_upload", "upload_id", "seq"),
 )
 
 jobs = Table(
@@ -75,6 +161,7 @@ jobs = Table(
     Column("lease_until", Float, nullable=False, default=0.0),
     Column("next_run_at", Float, nullable=False, default=0.0),
     Column("infra_failures", Integer, nullable=False, default=0),
+    Column("is_pausing", Boolean, nullable=False, default=False),  # asked to, and not yet paused
     Index("jobs_by_project", "project_id", "seq"),
     Index("jobs_by_status", "status", "seq"),
 )
@@ -131,7 +218,6 @@ engines = Table(
 )
 
 workers = Table(
-    Column("is_pausing", Boolean, nullable=False, default=False),  # asked to, and not yet paused
     "workers",
     metadata,
     Column("id", String(128), primary_key=True),

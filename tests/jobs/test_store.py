@@ -13,7 +13,7 @@ from jobs import events
 from jobs.store.database import DatabaseUnusable, driver_url
 from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
-from jobs.store.records import Fenced, KeyRecord, ModelRecord
+from jobs.store.records import Fenced, KeyRecord, ModelRecord, ProjectRecord
 from jobs.store.store import open_store
 from jobs.store.tables import metadata
 from schemas.errors import (
@@ -202,17 +202,19 @@ async def test_a_deleted_model_is_gone_and_its_name_stays_taken(store):
 
 async def test_a_revoked_key_is_not_found_and_can_be_given_again(store):
     """Revoking closes a key; adding the same one opens it."""
-    await store.keys.ensure_project("proj_a", organization_id="local", name="A", now=1)
+    await store.projects.ensure(
+        ProjectRecord(id="proj_a", organization_id="local", name="A", created_at=1)
+    )
     key = KeyRecord(
         id="key_1", project_id="proj_a", organization_id="local", name="n", hint="h", created_at=1
     )
     await store.keys.add(key, digest="d" * 64)
-    assert await store.keys.find("d" * 64) == key
+    assert await store.keys.find("d" * 64, now=1) == key
     assert await store.keys.revoke("key_1", now=2)
     assert not await store.keys.revoke("key_1", now=3)
-    assert await store.keys.find("d" * 64) is None
+    assert await store.keys.find("d" * 64, now=4) is None
     await store.keys.add(key.model_copy(update={"id": "key_2"}), digest="d" * 64)
-    assert (await store.keys.find("d" * 64)).id == "key_2"
+    assert (await store.keys.find("d" * 64, now=4)).id == "key_2"
 
 
 async def test_an_engine_that_is_wanted_keeps_what_was_reported_of_it(store):
