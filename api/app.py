@@ -16,6 +16,7 @@ from api.routes import chat, health
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.models import Models
+from api.routes.webhooks import WebhookEndpoints, event_types
 from api.security import KeyRequired
 from jobs.keys import Caller
 from jobs.services import Services, open_services
@@ -30,6 +31,8 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     FineTuning,
     Models,
     chat.complete,
+    WebhookEndpoints,
+    event_types,
 ]
 
 

@@ -12,6 +12,7 @@ from jobs.engines import Engines, open_engines
 from jobs.keys import KeyRing
 from jobs.queue import Queue, open_queue
 from jobs.store.store import Store, open_store
+from jobs.webhooks.sender import Sender, open_sender
 from schemas.base import Schema
 from schemas.settings import Settings
 
@@ -30,6 +31,7 @@ class Services:
     catalog: Catalog
     engines: Engines
     keys: KeyRing
+    webhooks: Sender
 
 
 class Readiness(Schema):
@@ -50,6 +52,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
         open_store(settings.effective_database_url) as store,
         open_queue(settings.effective_redis_url) as queue,
         open_engines(settings, catalog, store.machines) as engines,
+        open_sender(settings.webhook_networks) as webhooks,
     ):
         yield Services(
             settings=settings,
@@ -59,6 +62,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             catalog=catalog,
             engines=engines,
             keys=KeyRing(store),
+            webhooks=webhooks,
         )
 
 

@@ -26,6 +26,7 @@ from jobs.store.records import Fenced, JobRecord, WorkerRecord
 from jobs.trainer import TrainerDied, TrainerLeft
 from jobs.training_run import train
 from jobs.validation import validate
+from jobs.webhooks.deliveries import Deliveries
 from schemas.errors import ApiError, JobFailure
 from schemas.fine_tuning import JobError
 from schemas.ids import new_id
@@ -61,6 +62,7 @@ class Worker:
                 self._group.create_task(self._sweep())
                 self._group.create_task(self._listen())
                 self._group.create_task(self._tidy())
+                self._group.create_task(Deliveries(self._services).run())
         finally:
             await self._services.store.machines.forget_worker(self._id)
 

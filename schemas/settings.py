@@ -3,10 +3,11 @@
 import hashlib
 import tempfile
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from schemas.base import Schema
 
@@ -53,6 +54,19 @@ class Settings(Schema):
     """How much training the death of a trainer may cost."""
     context_length: int = 4096
     """Upper bound for every base, in tokens."""
+    webhook_allow_private: str = ""
+    """Networks, comma-separated, where webhooks may go though they are not public, also over plain http."""
+
+    @field_validator("webhook_allow_private")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        _parse_networks(text)
+        return text
+
+    @property
+    def webhook_networks(self) -> list[IPv4Network | IPv6Network]:
+        """`webhook_allow_private`, parsed."""
+        return _parse_networks(self.webhook_allow_private)
 
     @property
     def run_dir(self) -> Path:
@@ -92,3 +106,7 @@ class Settings(Schema):
         }
         defaults = {"data_dir": str(data_dir), "bases_dir": str(bases_dir)}
         return cls.model_validate_strings(defaults | given)
+
+
+def _parse_networks(text: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(name.strip()) for name in text.split(",") if name.strip()]

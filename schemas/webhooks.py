@@ -19,6 +19,9 @@ EventType = Literal[
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
+WHSEC: Final = "whsec_"
+"""Of signing secrets; what follows is base64."""
+
 DeliveryStatus = Literal["pending", "delivered", "given_up"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -136,3 +139,8 @@ class WebhookEvent(Schema):
     """Unix seconds."""
     type: EventType
     data: EventObject
+
+
+def secret_hint(secret: str) -> str:
+    """Return a signing secret so that it can be recognised but not used: `whsec_********40c=`."""
+    return f"{WHSEC}{'*' * 8}{secret[-4:]}"

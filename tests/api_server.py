@@ -21,6 +21,7 @@ from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import ModelRecord
 from jobs.store.store import open_store
+from jobs.webhooks.sender import open_sender
 from schemas.bases import BaseModelInfo
 from schemas.ids import new_id, new_model_id
 from schemas.settings import Settings
@@ -113,6 +114,7 @@ def opener(
             open_store(settings.effective_database_url) as store,
             open_queue(settings.effective_redis_url) as queue,
             open_engines(settings, offered, store.machines) as engines,
+            open_sender(settings.webhook_networks) as webhooks,
         ):
             yield Services(
                 settings=settings,
@@ -122,6 +124,7 @@ def opener(
                 catalog=offered,
                 engines=engines,
                 keys=KeyRing(store),
+                webhooks=webhooks,
             )
 
     return open_services
@@ -135,7 +138,10 @@ def running_server(redis_url: str) -> Iterator[Server]:
         running_fake_engine(directory / "engine.sock") as engine,
     ):
         settings = Settings(
-            data_dir=directory / "data", bases_dir=directory / "bases", redis_url=redis_url
+            data_dir=directory / "data",
+            bases_dir=directory / "bases",
+            redis_url=redis_url,
+            webhook_allow_private="127.0.0.0/8",
         )
         migrate(settings.effective_database_url)
         key = asyncio.run(_first_key(settings))

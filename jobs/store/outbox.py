@@ -175,14 +175,24 @@ _OF_ENDPOINT: Final = (
 )
 
 
+def live_secrets(
+    secret: str, *, old: str | None, old_until: int | None, now: float
+) -> tuple[str, ...]:
+    """Return what to sign with: the secret, and the one before it while that is still good."""
+    if old is None or old_until is None or now >= old_until:
+        return (secret,)
+    return (secret, old)
+
+
 def _delivery(row: Row[tuple[object, ...]], *, now: float) -> Delivery:
-    is_old_good = row.old_secret is not None and now < row.old_secret_until
     return Delivery(
         id=row.id,
         endpoint_id=row.endpoint_id,
         event_type=row.event_type,
         url=row.url,
-        secrets=(row.secret, row.old_secret) if is_old_good else (row.secret,),
+        secrets=live_secrets(
+            row.secret, old=row.old_secret, old_until=row.old_secret_until, now=now
+        ),
         body=row.body,
         created_at=row.created_at,
         attempts=row.attempts + 1,

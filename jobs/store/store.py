@@ -17,6 +17,7 @@ from jobs.store.models import ModelRecords
 from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
 from jobs.store.outbox import Outbox
+from jobs.store.webhooks import WebhookRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Store:
     limits: LimitRecords
     permissions: PermissionRecords
     machines: MachineRecords
+    webhooks: WebhookRecords
     outbox: Outbox
 
     async def ping(self) -> None:
@@ -60,5 +62,6 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             limits=LimitRecords(database),
             permissions=PermissionRecords(database),
             machines=MachineRecords(database),
+            webhooks=WebhookRecords(database),
             outbox=Outbox(database),
         )

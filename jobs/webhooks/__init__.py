@@ -1,0 +1,1 @@
+"""Webhooks: where events go, and how they get there."""
