@@ -13,10 +13,19 @@ from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
 from api.paths import MatchedAsSent, decoded_parameters
 from api.routes import chat, health
+from api.routes.checkpoint_permissions import CheckpointPermissions
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.models import Models
+from api.routes.organization import (
+    AdminKeys,
+    ProjectKeys,
+    ProjectLimits,
+    Projects,
+    ServiceAccounts,
+)
 from api.routes.webhooks import WebhookEndpoints, event_types
+from api.scopes import check_declared, require_scope
 from api.security import KeyRequired
 from jobs.keys import Caller
 from jobs.services import Services, open_services
@@ -33,6 +42,12 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     chat.complete,
     WebhookEndpoints,
     event_types,
+    CheckpointPermissions,
+    Projects,
+    ProjectKeys,
+    ServiceAccounts,
+    ProjectLimits,
+    AdminKeys,
 ]
 
 
@@ -42,6 +57,21 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
     Args:
         settings: Of the process.
         open_services: How to open what the routes need; tests pass their own.
+    """
+    app = create_router(settings, open_services=open_services)
+
+    async def authenticate(key: str) -> Caller:
+        services: Services = app.state.services
+        return await services.keys.authenticate(key)
+
+    return HeadersAdded(ErrorsAnswered(KeyRequired(MatchedAsSent(app), authenticate)))
+
+
+def create_router(settings: Settings, *, open_services: OpenServices = open_services) -> Litestar:
+    """Build what is inside of the layers: the routes, each of which says what it asks of a key.
+
+    Raises:
+        UndeclaredRoute: One does not say.
     """
 
     @asynccontextmanager
@@ -61,6 +91,7 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
             "caller": Provide(_caller, sync_to_thread=False),
         },
         exception_handlers=exception_handlers,
+        guards=[require_scope],
         lifespan=[lifespan],
         logging_config=None,  # the process that serves decides where logs go
         middleware=[decoded_parameters],
@@ -68,11 +99,8 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
         request_max_body_size=None,  # `api.bodies` counts, for each route
     )
 
-    async def authenticate(key: str) -> Caller:
-        services: Services = app.state.services
-        return await services.keys.authenticate(key)
-
-    return HeadersAdded(ErrorsAnswered(KeyRequired(MatchedAsSent(app), authenticate)))
+    check_declared(app.routes)
+    return app
 
 
 def _services(request: ApiRequest) -> Services:

@@ -46,7 +46,9 @@ class KeyRequired:
             if _is_preflight(scope, headers):
                 await _allow_origin(headers, send)
                 return
-            scope["user"] = await self._authenticate(_key(headers))
+            caller = await self._authenticate(_key(headers))
+            _check_named(headers, caller)
+            scope["user"] = caller
         await self._app(scope, receive, send)
 
 
@@ -68,6 +70,25 @@ def _key(headers: Headers) -> str:
     if not any(keys):
         raise Unauthorized(_NO_KEY)
     return keys.pop()
+
+
+def _check_named(headers: Headers, caller: Caller) -> None:
+    """Refuse a key of another organization or project than the request says it means.
+
+    Raises:
+        Unauthorized: They differ; in OpenAI's words.
+    """
+    organization = headers.get("openai-organization")
+    if organization and organization != caller.organization_id:
+        raise Unauthorized(
+            "OpenAI-Organization header should match organization for API key",
+            code="mismatched_organization",
+        )
+    project = headers.get("openai-project")
+    if project and project != caller.project_id and not caller.is_admin:
+        raise Unauthorized(
+            "OpenAI-Project header should match project for API key", code="mismatched_project"
+        )
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from jobs.bases.catalog import Catalog, load_catalog
 from jobs.blobs import Blobs
 from jobs.engines import Engines, open_engines
-from jobs.keys import KeyRing
+from jobs.keys import KeyRing, open_key_ring
 from jobs.queue import Queue, open_queue
 from jobs.store.store import Store, open_store
 from jobs.webhooks.sender import Sender, open_sender
@@ -52,6 +52,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
         open_store(settings.effective_database_url) as store,
         open_queue(settings.effective_redis_url) as queue,
         open_engines(settings, catalog, store.machines) as engines,
+        open_key_ring(store) as keys,
         open_sender(settings.webhook_networks) as webhooks,
     ):
         yield Services(
@@ -61,7 +62,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             queue=queue,
             catalog=catalog,
             engines=engines,
-            keys=KeyRing(store),
+            keys=keys,
             webhooks=webhooks,
         )
 

@@ -14,7 +14,7 @@ from api.app import create_app
 from jobs.bases.catalog import Catalog
 from jobs.blobs import Blobs
 from jobs.engines import open_engines
-from jobs.keys import KeyRing, create_key
+from jobs.keys import create_admin_key, create_key, open_key_ring
 from jobs.queue import open_queue
 from jobs.services import Services
 from jobs.store.jobs import Outcome
@@ -39,6 +39,7 @@ class Server:
 
     url: str
     key: str
+    admin_key: str
     settings: Settings
     engine: FakeEngine
 
@@ -114,6 +115,7 @@ def opener(
             open_store(settings.effective_database_url) as store,
             open_queue(settings.effective_redis_url) as queue,
             open_engines(settings, offered, store.machines) as engines,
+            open_key_ring(store) as keys,
             open_sender(settings.webhook_networks) as webhooks,
         ):
             yield Services(
@@ -123,7 +125,7 @@ def opener(
                 queue=queue,
                 catalog=offered,
                 engines=engines,
-                keys=KeyRing(store),
+                keys=keys,
                 webhooks=webhooks,
             )
 
@@ -144,10 +146,10 @@ def running_server(redis_url: str) -> Iterator[Server]:
             webhook_allow_private="127.0.0.0/8",
         )
         migrate(settings.effective_database_url)
-        key = asyncio.run(_first_key(settings))
+        key, admin_key = asyncio.run(_first_keys(settings))
         application = create_app(settings, open_services=opener(engine))
         with serving(application) as url:
-            yield Server(url, key, settings, engine)
+            yield Server(url, key, admin_key, settings, engine)
 
 
 @contextmanager
@@ -169,7 +171,8 @@ def serving(application: ASGIApp) -> Iterator[str]:
         thread.join()
 
 
-async def _first_key(settings: Settings) -> str:
+async def _first_keys(settings: Settings) -> tuple[str, str]:
     async with open_store(settings.effective_database_url) as store:
         key, _ = await create_key(store, name="tests", organization_id="local")
-    return key
+        admin_key, _ = await create_admin_key(store, name="tests", organization_id="local")
+    return key, admin_key

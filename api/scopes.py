@@ -1,0 +1,112 @@
+"""What each route asks of a key: the one table. A route that is not in it is not served."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+from litestar.routes import BaseRoute, HTTPRoute
+
+from jobs.keys import Caller
+from schemas.errors import Unauthorized
+from schemas.scopes import Scope
+
+Alternatives = tuple[Scope, ...]
+"""Any one of them is enough; none: the route is public."""
+
+_PUBLIC: Final = frozenset({"/health", "/ready"})
+_SINGLE: Final[dict[tuple[str, str], Alternatives]] = {
+    ("POST", "/chat/completions"): ("model.request",),
+    ("POST", "/completions"): ("model.request",),
+    ("POST", "/embeddings"): ("model.request",),
+}
+"""Routes that ask for something else than the family they stand in."""
+_FAMILIES: Final[dict[str, tuple[Alternatives, Alternatives]]] = {
+    "/batches": (("api.batch.read",), ("api.batch.write",)),
+    "/chat/completions": (("api.chat.completions.read",), ("api.chat.completions.write",)),
+    "/files": (("api.files.read",), ("api.files.write",)),
+    "/fine_tuning": (("api.fine_tuning.read",), ("api.fine_tuning.write",)),
+    # OpenAI's page asks for an admin key here, its Python SDK sends the project's: both will do.
+    "/fine_tuning/checkpoints": (
+        ("api.fine_tuning.read", "api.management.read"),
+        ("api.fine_tuning.write", "api.management.write"),
+    ),
+    "/models": (("api.model.read",), ("api.model.write",)),
+    "/organization": (("api.management.read",), ("api.management.write",)),
+    "/organization/costs": (("api.usage.read",), ()),
+    "/organization/usage": (("api.usage.read",), ()),
+    "/responses": (("api.responses.read",), ("api.responses.write",)),
+    "/uploads": (("api.files.read",), ("api.files.write",)),
+    "/webhook_endpoints": (("api.webhooks.read",), ("api.webhooks.write",)),
+    "/webhook_event_types": (("api.webhooks.read",), ("api.webhooks.write",)),
+}
+"""By the beginning of a path, the longest that fits: what GET asks for, and what all else does."""
+_PREFIX: Final = re.compile(r"^(/openai)?(/v1)?(?=/)")
+"""Under which the same routes are served."""
+
+
+class UndeclaredRoute(Exception):
+    """Somebody added a route without saying, in this module, what it asks of a key."""
+
+
+@cache
+def scopes_for(method: str, template: str) -> Alternatives:
+    """Return what a route asks for.
+
+    Args:
+        method: In capitals.
+        template: Such as `/v1/files/{file_id}`.
+
+    Raises:
+        UndeclaredRoute: The table does not say.
+    """
+    if template in _PUBLIC:
+        return ()
+    path = _PREFIX.sub("", template)
+    if single := _SINGLE.get((method, path)):
+        return single
+    while path:
+        if path in _FAMILIES:
+            to_read, to_write = _FAMILIES[path]
+            if found := to_read if method == "GET" else to_write:
+                return found
+            break
+        path = path.rpartition("/")[0]
+    raise UndeclaredRoute(f"{method} {template}: add it to the tables of {__name__}")
+
+
+def check_declared(routes: Iterable[BaseRoute]) -> None:
+    """Refuse an application with a route that everybody could call by mistake.
+
+    Raises:
+        UndeclaredRoute: One is not in the table, or is of a kind whose methods are not known.
+    """
+    for route in routes:
+        if not isinstance(route, HTTPRoute):
+            raise UndeclaredRoute(f"{route.path_format}: only HTTP routes can be declared")
+        for method in route.methods - {"OPTIONS"}:
+            scopes_for(method, route.path_format)
+
+
+def require_scope(
+    connection: ASGIConnection[BaseRouteHandler, Caller, None, State], _handler: BaseRouteHandler
+) -> None:
+    """Let a key pass where it may do what the route does; for Litestar, before each route.
+
+    Raises:
+        Unauthorized: It may not; 401 and in OpenAI's words.
+    """
+    method = connection.scope["method"]
+    if method == "OPTIONS":
+        return  # any good key may learn which methods there are
+    needed = scopes_for(method, connection.scope["path_template"])
+    if needed and connection.user.scopes.isdisjoint(needed):
+        raise Unauthorized(
+            f"You have insufficient permissions for this operation. Missing scopes: {needed[0]}. "
+            "Check that you have the correct role in your organization (Reader, Writer, Owner) and "
+            "project (Member, Owner), and if you're using a restricted API key, that it has the "
+            "necessary scopes."
+        )
