@@ -3,15 +3,18 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from aiohttp import web
 
 from tests.polling import eventually
 
 WORDS = ("Hel", "lo, ", "wörld", " 🙂")
+OBJECT = ('{"city": ', '"Paris"}')
+ARGUMENTS = ('{"city"', ': "Paris"}')
 USAGE = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 
 
@@ -19,7 +22,8 @@ class FakeEngine:
     """vLLM's routes on a unix socket. What it was asked, and what became of it, can be looked at.
 
     A request's last message steers it: `hold` never ends the answer, `break` cuts the connection in the
-    middle, `refuse` is answered with vLLM's own kind of 400.
+    middle, `refuse` is answered with vLLM's own kind of 400, `fail` with a 500, `call` calls every tool that was offered, `json`
+    is answered with an object, and `cut` with words that end too early.
     """
 
     def __init__(self, socket: Path) -> None:
@@ -27,7 +31,10 @@ class FakeEngine:
         self.requests: list[dict] = []
         self.adapters: dict[str, str] = {}
         self.generating = 0
+        self.most_generating = 0
         self.stopped_early = 0
+        self.answers_after = 0.0
+        """Seconds."""
         self._socket = socket
 
     async def run(self, until: asyncio.Event, ready: threading.Event) -> None:
@@ -35,6 +42,7 @@ class FakeEngine:
         app.add_routes(
             [
                 web.get("/health", self._health),
+                web.get("/metrics", self._metrics),
                 web.get("/v1/models", self._models),
                 web.post("/v1/load_lora_adapter", self._load),
                 web.post("/v1/unload_lora_adapter", self._unload),
@@ -51,6 +59,10 @@ class FakeEngine:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        running = f'vllm:num_requests_running{{engine="0"}} {self.generating}.0'
+        return web.Response(text=f'{running}\nvllm:num_requests_waiting{{engine="0"}} 0.0\n')
 
     async def _models(self, _: web.Request) -> web.Response:
         base = {"id": "base-fake", "root": "/base", "max_model_len": 1024}
@@ -77,8 +89,12 @@ class FakeEngine:
             return _error(
                 400, "stop cannot contain an empty string. (parameter=stop)", "BadRequestError"
             )
+        if wish == "fail":
+            return _error(500, "the engine could not", "InternalServerError")
         self.generating += 1
+        self.most_generating = max(self.most_generating, self.generating)
         try:
+            await asyncio.sleep(self.answers_after)
             if asked.get("stream"):
                 return await self._stream(request, asked, wish)
             if wish == "hold":
@@ -127,12 +143,18 @@ def running_fake_engine(socket: Path) -> Iterator[FakeEngine]:
 
 def _completion(asked: dict) -> dict:
     """Answer as vLLM 0.32 does, with the fields that OpenAI does not have."""
+    words, calls, finish_reason = _said(asked)
     choice = {
         "message": {
-            "role": "assistant", "content": "".join(WORDS), "refusal": None, "annotations": None,
-            "audio": None, "function_call": None, "tool_calls": [], "reasoning": None,
+            "role": "assistant", "content": "".join(words) or None, "refusal": None,
+            "annotations": None, "audio": None, "function_call": None, "reasoning": None,
+            "tool_calls": [
+                call | {"function": {"name": name, "arguments": "".join(ARGUMENTS)}}
+                for name, call in calls.items()
+            ],
         },
-        "logprobs": None, "finish_reason": "stop", "stop_reason": None, "token_ids": None,
+        "logprobs": _logprobs(asked, words), "finish_reason": finish_reason, "stop_reason": None,
+        "token_ids": None,
     }  # fmt: skip
     return {
         "id": "chatcmpl-internal", "object": "chat.completion", "created": 1_760_000_000,
@@ -154,13 +176,48 @@ def _events(asked: dict) -> Iterator[bytes]:
     def choice(delta: dict, **more) -> dict:
         return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | more
 
+    words, calls, finish_reason = _said(asked)
+    end = {"finish_reason": finish_reason, "stop_reason": None}
     yield event([choice({"role": "assistant", "content": ""})])
-    for word in WORDS[:-1]:
-        yield event([choice({"content": word})])
-    yield event([choice({"content": WORDS[-1]}, finish_reason="stop", stop_reason=None)])
+    for word in words:
+        more = {"logprobs": _logprobs(asked, [word])} | (end if word == words[-1] else {})
+        yield event([choice({"content": word}, **more)])
+    for index, (name, call) in enumerate(calls.items()):
+        begun = call | {"index": index, "function": {"name": name, "arguments": ""}}
+        yield event([choice({"tool_calls": [begun]})])
+        for piece in ARGUMENTS:
+            more = {"index": index, "function": {"arguments": piece}}
+            yield event([choice({"tool_calls": [more]})])
+    if calls:
+        yield event([choice({}, **end)])
     if (asked.get("stream_options") or {}).get("include_usage"):
         yield event([], usage=USAGE)
     yield b"data: [DONE]\n\n"
+
+
+def _said(asked: dict) -> tuple[tuple[str, ...], dict[str, dict], str]:
+    """Return words, calls by the function's name, and why the answer ends."""
+    match asked["messages"][-1]["content"]:
+        case "call":
+            names = [tool["function"]["name"] for tool in asked["tools"]]
+            calls = {
+                name: {"id": f"chatcmpl-tool-{uuid4().hex}", "type": "function"} for name in names
+            }
+            return (), calls, "tool_calls"
+        case "json":
+            return OBJECT, {}, "stop"
+        case "cut":
+            return WORDS, {}, "length"
+        case _:
+            return WORDS, {}, "stop"
+
+
+def _logprobs(asked: dict, words: Iterable[str]) -> dict | None:
+    if not asked.get("logprobs"):
+        return None
+    tokens = [{"token": word, "logprob": -0.5, "bytes": list(word.encode())} for word in words]
+    top = asked.get("top_logprobs") or 0
+    return {"content": [token | {"top_logprobs": [token] * top} for token in tokens]}
 
 
 def _error(status: int, message: str, kind: str) -> web.Response:
