@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.receiver import running_receiver
+
 HELLO = [{"role": "user", "content": "hello"}]
 LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 Validate = Callable[[object, str], None]
@@ -92,6 +94,20 @@ def test_chat(http: httpx.Client, validate: Validate) -> None:
     assert len(events) > 2
     for event in events:
         validate(httpx.Response(200, text=event).json(), "CreateChatCompletionStreamResponse")
+
+
+def test_webhooks(http: httpx.Client, validate: Validate) -> None:
+    """What is delivered, for each type of event; the document knows no routes that manage endpoints."""
+    types = http.get("/v1/webhook_event_types").json()["data"]
+    with running_receiver() as receiver:
+        asked = {"name": "x", "url": receiver.url, "event_types": types}
+        path = f"/v1/webhook_endpoints/{http.post('/v1/webhook_endpoints', json=asked).json()['id']}"
+        for event_type in types:
+            assert http.post(f"{path}/test", json={"event_type": event_type}).status_code == 200
+            words = event_type.replace("_", ".").split(".")
+            name = "".join(word.capitalize() for word in ("webhook", *words))
+            validate(httpx.Response(200, content=receiver.received[-1].body).json(), name)
+        http.delete(path)
 
 
 def test_errors(http: httpx.Client, validate: Validate) -> None:

@@ -1,6 +1,7 @@
 """Webhooks: told exactly of what happened, signed, and sent until somebody takes them."""
 
 import asyncio
+import json
 import signal
 import sys
 import time
@@ -10,19 +11,22 @@ from openai import OpenAI
 from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook
 
+from jobs import fine_tuning
 from jobs.keys import Caller
 from jobs.services import open_services
 from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import ModelRecord
 from jobs.store.store import open_store
+from jobs.store.webhooks import EndpointNotFound
 from jobs.webhooks import endpoints
 from jobs.webhooks.backoff import TRIED_FOR, next_attempt_at, parse_retry_after
 from jobs.webhooks.deliveries import LEASE, Deliveries, deliver, outcome_of
 from jobs.webhooks.sender import Attempt
 from jobs.webhooks.signing import new_secret, signed_headers
+from jobs.worker import Worker
 from schemas.errors import InvalidRequest
-from schemas.webhooks import EndpointCreate, EndpointUpdate, SecretRotate
+from schemas.webhooks import EndpointCreate, EndpointTest, EndpointUpdate, SecretRotate
 from tests import samples
 from tests.receiver import running_receiver
 
@@ -135,6 +139,27 @@ async def test_anothers_endpoint_hears_nothing(services, receiver):
     await listening(services, receiver.url, caller=STRANGER)
     await ended_job(services)
     assert await claim(services) == []
+
+
+async def test_anothers_endpoint_is_not_there(services, receiver):
+    """A stranger can neither see, change, try nor delete it, nor page on after it."""
+    endpoint = await listening(services, receiver.url)
+    calls = (
+        endpoints.get(services, STRANGER, endpoint.id),
+        endpoints.update(services, STRANGER, endpoint.id, EndpointUpdate(name="y")),
+        endpoints.rotate_secret(services, STRANGER, endpoint.id, SecretRotate()),
+        endpoints.test(services, STRANGER, endpoint.id, EndpointTest(event_type="batch.failed")),
+        endpoints.delete(services, STRANGER, endpoint.id),
+    )
+    for call in calls:
+        with pytest.raises(EndpointNotFound):
+            await call
+    assert (await endpoints.list_endpoints(services, STRANGER, limit=9, after=None)).data == []
+    with pytest.raises(InvalidRequest):
+        await endpoints.list_endpoints(services, STRANGER, limit=9, after=endpoint.id)
+    shown = await endpoints.get(services, CALLER, endpoint.id)
+    assert shown.model_dump() == endpoint.model_dump(exclude={"signing_secret"})
+    assert receiver.received == []
 
 
 async def test_each_endpoint_gets_the_event_with_an_id_of_its_own(services, receiver):
@@ -262,6 +287,27 @@ async def test_a_slow_endpoint_holds_up_no_other(services, receiver, sending):
         assert [
             job in sent.body.decode() for job, sent in zip(jobs, receiver.received, strict=True)
         ]
+
+
+async def test_a_worker_tells_of_the_jobs_it_ends(services, receiver):
+    """Whose file is gone has failed, whom its owner cancels is cancelled: both are told."""
+    await listening(services, receiver.url)
+    worker = asyncio.create_task(Worker(services).run())
+    lost = samples.record(status="validating_files")
+    await services.store.jobs.add(lost, [])
+    await asyncio.to_thread(receiver.wait_for, 1)
+    cancelled = samples.record(status="paused")
+    await services.store.jobs.add(cancelled, [])
+    await fine_tuning.cancel(services, CALLER, cancelled.job.id)
+    await asyncio.to_thread(receiver.wait_for, 2)
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await worker
+    told = [json.loads(sent.body) for sent in receiver.received]
+    assert [(event["type"], event["data"]["id"]) for event in told] == [
+        ("fine_tuning.job.failed", lost.job.id),
+        ("fine_tuning.job.cancelled", cancelled.job.id),
+    ]
 
 
 async def test_both_secrets_sign_for_a_day(services, receiver):
