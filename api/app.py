@@ -17,6 +17,7 @@ from api.routes.checkpoint_permissions import CheckpointPermissions
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.models import Models
+from api.routes.responses import Responses
 from api.routes.organization import (
     AdminKeys,
     ProjectKeys,
@@ -39,6 +40,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     Files,
     FineTuning,
     Models,
+    Responses,
     chat.complete,
     WebhookEndpoints,
     event_types,

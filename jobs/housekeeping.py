@@ -4,6 +4,7 @@ from typing import Final
 
 from jobs import files
 from jobs.lifecycle import is_terminal
+from jobs.responses import operations as responses
 from jobs.services import Services
 from schemas.errors import JobNotFound
 from schemas.fine_tuning import Job
@@ -22,6 +23,7 @@ async def tidy(services: Services, *, now: int) -> None:
         now: Unix seconds.
     """
     await files.delete_expired(services, now=now)
+    await responses.delete_expired(services, now=now)
     for job_id in services.blobs.work_ids():
         try:
             job = (await services.store.jobs.get(job_id)).job

@@ -1,7 +1,7 @@
 """Asking a model in OpenAI's shape: what routes, batches and graders share."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ async def complete(services: Services, question: Question) -> ChatCompletion:
         return read_completion(await answer.read(), question.envelope)
 
 
-async def stream(services: Services, question: Question) -> AsyncIterator[Chunk]:
+async def stream(services: Services, question: Question) -> AsyncGenerator[Chunk]:
     """Ask, and yield the answer chunk by chunk; the question must stream.
 
     Raises:

@@ -2,12 +2,14 @@
 
     ApiError                       500  server_error
     ├── InvalidRequest             400  invalid_request_error
+    │   └── PreviousResponseNotFound    param previous_response_id, code previous_response_not_found
     ├── Unauthorized               401  invalid_request_error
     ├── Forbidden                  403  invalid_request_error
     ├── NotFound                   404  invalid_request_error
     │   ├── FileNotFound                param id
     │   ├── JobNotFound                 param fine_tune_id, code fine_tune_not_found
     │   ├── BatchNotFound
+    │   ├── ResponseNotFound
     │   └── ModelNotFound               param model,        code model_not_found
     ├── MethodNotAllowed           405  invalid_request_error
     ├── Conflict                   409  invalid_request_error
@@ -70,6 +72,17 @@ class InvalidRequest(ApiError):
     type = "invalid_request_error"
 
 
+class PreviousResponseNotFound(InvalidRequest):
+    """There is no such stored response to go on from."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(
+            f"Previous response with id '{response_id}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+
+
 class Unauthorized(ApiError):
     """No API key came with the request, or not one of ours."""
 
@@ -112,6 +125,13 @@ class BatchNotFound(NotFound):
 
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"No batch found with id '{batch_id}'.")
+
+
+class ResponseNotFound(NotFound):
+    """There is no such stored response."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id '{response_id}' not found.")
 
 
 class ModelNotFound(NotFound):

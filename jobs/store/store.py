@@ -14,6 +14,7 @@ from jobs.store.keys import KeyRecords
 from jobs.store.limits import LimitRecords
 from jobs.store.machines import MachineRecords
 from jobs.store.models import ModelRecords
+from jobs.store.responses import ResponseRecords
 from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
 from jobs.store.outbox import Outbox
@@ -29,6 +30,7 @@ class Store:
     jobs: JobRecords
     batches: BatchRecords
     models: ModelRecords
+    responses: ResponseRecords
     keys: KeyRecords
     projects: ProjectRecords
     limits: LimitRecords
@@ -57,6 +59,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             jobs=JobRecords(database),
             batches=BatchRecords(database),
             models=ModelRecords(database),
+            responses=ResponseRecords(database),
             keys=KeyRecords(database),
             projects=ProjectRecords(database),
             limits=LimitRecords(database),
