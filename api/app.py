@@ -17,6 +17,7 @@ from api.routes.checkpoint_permissions import CheckpointPermissions
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.models import Models
+from api.routes.uploads import Uploads
 from api.routes.responses import Responses
 from api.routes.organization import (
     AdminKeys,
@@ -38,6 +39,7 @@ _PREFIXES: Final = ("/v1", "/")
 """SDKs whose `base_url` lacks `/v1` ask without it."""
 _ROUTES: Final[list[ControllerRouterHandler]] = [
     Files,
+    Uploads,
     FineTuning,
     Models,
     Responses,

@@ -21,6 +21,7 @@ from schemas.errors import (
     ModelServerUnavailable,
     NotFound,
     PayloadTooLarge,
+    StillAtWork,
 )
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,11 @@ exception_handlers: Final[ExceptionHandlersMap] = {Exception: _handle, HTTPExcep
 def _rendered(error: ApiError) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and body."""
     headers = {}
-    if isinstance(error, ModelServerUnavailable):
+    if isinstance(error, ModelServerUnavailable | StillAtWork):
         headers["retry-after"] = str(error.retry_after)
         headers["retry-after-ms"] = str(error.retry_after * 1000)
+    if isinstance(error, StillAtWork):
+        headers["x-should-retry"] = "true"
     if isinstance(error, Conflict):
         headers["x-should-retry"] = "false"
     if isinstance(error, LimitReached):

@@ -1,6 +1,7 @@
 """Multipart forms, streamed: a file of any size passes through, and only its name and fields are kept."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from multipart import (  # type: ignore[import-untyped]  # has annotations, but no py.typed
@@ -16,6 +17,7 @@ from jobs.blobs import IncomingBlob
 from schemas.base import Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge
 from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
+from schemas.uploads import MAX_PART_BYTES
 from schemas.validation import validated
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
@@ -23,7 +25,6 @@ _MAX_PARTS: Final = 8
 _MAX_HEADER_BYTES: Final = 4096
 _OVERHEAD_BYTES: Final = 2**20
 """Of boundaries, headers and fields, beside the file."""
-_FIELDS: Final = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -47,12 +48,50 @@ async def receive_upload(
         StorageFull: There is no room.
         ClientGone: The client hung up.
     """
-    limit = max_bytes + _OVERHEAD_BYTES
+    form = _Form(incoming, _FILE_FORM, max_bytes=max_bytes)
+    await _read(request, form, limit=max_bytes + _OVERHEAD_BYTES)
+    return form.finished()
+
+
+async def receive_part(
+    request: ApiRequest, incoming: IncomingBlob, *, max_bytes: int = MAX_PART_BYTES
+) -> None:
+    """Write the one field of a part's form, `data`, to `incoming` as it comes.
+
+    Raises:
+        ApiError: As `receive_upload`.
+    """
+    form = _Form(incoming, _PART_FORM, max_bytes=max_bytes)
+    await _read(request, form, limit=max_bytes + _OVERHEAD_BYTES)
+    form.ensure_whole()
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a form is made of."""
+
+    file: str
+    """The part whose bytes are streamed."""
+    fields: frozenset[str]
+    is_named: bool
+    """Whether the file must have a name; curl sends bytes without one, as in OpenAI's own example."""
+
+
+_FILE_FORM: Final = _Expected(
+    file="file",
+    fields=frozenset({"purpose", "expires_after[anchor]", "expires_after[seconds]"}),
+    is_named=True,
+)
+_PART_FORM: Final = _Expected(file="data", fields=frozenset(), is_named=False)
+
+
+async def _read(request: ApiRequest, form: "_Form", *, limit: int) -> None:
     check_headers(request, limit=limit)
-    form = _Form(incoming, max_bytes=max_bytes)
     try:
         with PushMultipartParser(
-            _boundary(request), max_header_size=_MAX_HEADER_BYTES, max_segment_count=_MAX_PARTS
+            _boundary(request, form.expected),
+            max_header_size=_MAX_HEADER_BYTES,
+            max_segment_count=_MAX_PARTS,
         ) as parser:
             async for chunk in body_chunks(request.receive, limit=limit):
                 for event in parser.parse(chunk):
@@ -61,16 +100,16 @@ async def receive_upload(
         raise InvalidRequest(f"Your multipart form has too much of it: {exc}.") from exc
     except MultipartError as exc:
         raise InvalidRequest(f"We could not parse your multipart form: {exc}.") from exc
-    return form.finished()
 
 
-def _boundary(request: ApiRequest) -> str:
+def _boundary(request: ApiRequest, expected: _Expected) -> str:
     media_type, options = request.content_type
     if media_type != "multipart/form-data":
+        parts = " and ".join(f"'{name}'" for name in _required(expected))
         raise InvalidRequest(
-            "Files are uploaded as 'multipart/form-data' with the parts 'file' and 'purpose', but "
-            f"the request's content type is '{media_type}'.",
-            param="file",
+            f"This takes 'multipart/form-data' with {parts}, but the request's content type is "
+            f"'{media_type}'.",
+            param=expected.file,
         )
     boundary = options.get("boundary", "")
     if not re.fullmatch(r"[\x21-\x7e ]{1,200}", boundary):
@@ -81,9 +120,11 @@ def _boundary(request: ApiRequest) -> str:
 class _Form:
     """Takes a form's parts, one event of the parser at a time."""
 
-    def __init__(self, incoming: IncomingBlob, *, max_bytes: int) -> None:
+    def __init__(self, incoming: IncomingBlob, expected: _Expected, *, max_bytes: int) -> None:
+        self.expected = expected
         self._incoming = incoming
         self._max_bytes = max_bytes
+        self._has_file = False
         self._filename: str | None = None
         self._fields: dict[str, str] = {}
         self._part: MultipartSegment | None = None
@@ -98,34 +139,36 @@ class _Form:
         else:
             await self._add(event)
 
+    def ensure_whole(self) -> None:
+        """Say that the file is missing, where it is."""
+        if not self._has_file:
+            raise InvalidRequest(
+                f"Missing required parameter: '{self.expected.file}'.",
+                param=self.expected.file,
+                code="missing_required_parameter",
+            )
+
     def finished(self) -> UploadForm:
-        """Return the form, or say what it lacks."""
+        """Return the form around a file, or say what it lacks."""
+        self.ensure_whole()
         expiry: dict[str, JsonValue] = {
             name.removeprefix("expires_after[").removesuffix("]"): _number_or_text(value)
             for name, value in self._fields.items()
             if name != "purpose"
         }
-        form: dict[str, JsonValue] = {}
-        if self._filename is not None:
-            form["filename"] = self._filename
+        form: dict[str, JsonValue] = {"filename": self._filename}
         if "purpose" in self._fields:
             form["purpose"] = self._fields["purpose"]
         if expiry:
             form["expires_after"] = expiry
-        if "filename" not in form:
-            raise InvalidRequest(
-                "Missing required parameter: 'file'.",
-                param="file",
-                code="missing_required_parameter",
-            )
         return validated(UploadForm, form)
 
     def _begin(self, part: MultipartSegment) -> None:
         self._part = part
         name = str(part.name)
-        if name == "file":
+        if name == self.expected.file:
             self._begin_file(part)
-        elif name not in _FIELDS:
+        elif name not in self.expected.fields:
             raise InvalidRequest(
                 f"Unknown parameter: '{name[:100]}'.", param=name[:100], code="unknown_parameter"
             )
@@ -133,25 +176,28 @@ class _Form:
             raise InvalidRequest(f"The form has '{name}' twice.", param=name)
 
     def _begin_file(self, part: MultipartSegment) -> None:
-        if self._filename is not None:
-            raise InvalidRequest("The form has 'file' twice: upload one at a time.", param="file")
-        if part.filename is None:
+        name = self.expected.file
+        if self._has_file:
+            raise InvalidRequest(f"The form has '{name}' twice: send one at a time.", param=name)
+        if part.filename is None and self.expected.is_named:
             raise InvalidRequest(
-                "Invalid type for 'file': expected a file, but got a string instead.",
-                param="file",
+                f"Invalid type for '{name}': expected a file, but got a string instead.",
+                param=name,
                 code="invalid_type",
             )
-        if _CONTROL_CHARACTER.search(part.filename):
-            raise InvalidRequest("The file's name holds control characters.", param="file")
+        if _CONTROL_CHARACTER.search(part.filename or ""):
+            raise InvalidRequest("The file's name holds control characters.", param=name)
+        self._has_file = True
         self._filename = part.filename
 
     async def _add(self, data: bytes | bytearray) -> None:
         assert self._part is not None, "the parser names a part before its bytes"
-        if self._part.name == "file":
+        if self._part.name == self.expected.file:
             if self._part.bytes_received > self._max_bytes:
                 raise PayloadTooLarge(
-                    f"The file is too large: at most {self._max_bytes} bytes can be uploaded.",
-                    param="file",
+                    f"'{self.expected.file}' is too large: at most {self._max_bytes} bytes are taken "
+                    "at a time.",
+                    param=self.expected.file,
                 )
             await self._incoming.write(bytes(data))
         else:
@@ -164,13 +210,17 @@ class _Form:
 
     def _end(self) -> None:
         assert self._part is not None, "the parser ends what it began"
-        if self._part.name != "file":
+        if self._part.name != self.expected.file:
             name = str(self._part.name)
             try:
                 self._fields[name] = self._text.decode()
             except UnicodeDecodeError as exc:
                 raise InvalidRequest(f"The field '{name}' is not UTF-8.", param=name) from exc
             self._text.clear()
+
+
+def _required(expected: _Expected) -> list[str]:
+    return [expected.file, *(["purpose"] if "purpose" in expected.fields else [])]
 
 
 def _number_or_text(value: str) -> int | str:

@@ -1,6 +1,7 @@
 """Bytes on disk. The only module that knows where they lie.
 
     <data_dir>/blobs/files/<id>          uploads and result files
+    <data_dir>/blobs/parts/<upload>/<id> parts of uploads that are not yet files
     <data_dir>/blobs/adapters/<id>/      an adapter: immutable, read by engines for as long as they run
     <data_dir>/work/<job id>/            a trainer's own: resume points, adapters not yet published
     <data_dir>/work/<batch id>/          a batch's own: its input, and what was answered so far
@@ -10,12 +11,13 @@ Whatever has its final name is whole: it was written elsewhere, flushed, and ren
 """
 
 import codecs
+import fcntl
 import hashlib
 import os
 import shutil
 from asyncio import to_thread
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -33,6 +35,8 @@ class StoredBlob(Schema):
     path: Path
     bytes: int
     sha256: str
+    md5: str | None
+    """Hex; None where nobody asked for it."""
     n_lines: int
     """Newlines, and one more where the last line has none."""
     is_utf8: bool
@@ -41,11 +45,12 @@ class StoredBlob(Schema):
 class IncomingBlob:
     """A file that is being written: hashed, counted and checked for UTF-8 on its way to disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, with_md5: bool = False) -> None:
         self._path = path
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._pending = bytearray()
         self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._is_utf8 = True
         self._size = 0
@@ -62,6 +67,15 @@ class IncomingBlob:
         if len(self._pending) >= _CHUNK:
             await to_thread(self._flush)
 
+    async def write_file(self, path: Path) -> None:
+        """Take all bytes of a file, in a thread, a megabyte at a time.
+
+        Raises:
+            FileNotFoundError: It is gone.
+            StorageFull: There is no room; give the blob up.
+        """
+        await to_thread(self._write_file, path)
+
     async def finish(self) -> StoredBlob:
         """Flush to disk and tell what was written.
 
@@ -75,12 +89,20 @@ class IncomingBlob:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
+    def _write_file(self, path: Path) -> None:
+        with path.open("rb", buffering=0) as source:
+            while data := source.read(_CHUNK):
+                self._pending += data
+                self._flush()
+
     def _flush(self) -> None:
         data = bytes(self._pending)
         self._pending.clear()
         if not data:
             return
         self._sha256.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
         self._size += len(data)
         self._newlines += data.count(b"\n")
         self._last = data[-1:]
@@ -107,6 +129,7 @@ class IncomingBlob:
             path=self._path,
             bytes=self._size,
             sha256=self._sha256.hexdigest(),
+            md5=None if self._md5 is None else self._md5.hexdigest(),
             n_lines=self._newlines + (self._last not in {b"", b"\n"}),
             is_utf8=self._is_utf8,
         )
@@ -118,13 +141,14 @@ class Blobs:
     def __init__(self, data_dir: Path) -> None:
         root = data_dir.absolute()
         self._files = root / "blobs" / "files"
+        self._parts = root / "blobs" / "parts"
         self._adapters = root / "blobs" / "adapters"
         self._incoming = root / "blobs" / "incoming"
         self._work = root / "work"
 
     def prepare(self) -> None:
         """Make the directories."""
-        for directory in (self._files, self._adapters, self._incoming, self._work):
+        for directory in (self._files, self._parts, self._adapters, self._incoming, self._work):
             directory.mkdir(parents=True, exist_ok=True)
 
     def sweep_incoming(self) -> None:
@@ -132,10 +156,18 @@ class Blobs:
         for left in self._incoming.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
+    def sweep_abandoned(self, *, before: float) -> None:
+        """Delete half-written files that nobody wrote to since `before` (Unix seconds): their writer was killed."""
+        for left in self._incoming.iterdir():
+            with suppress(FileNotFoundError):
+                # Not directories: a copy of an adapter has its source's dates.
+                if left.is_file() and left.stat().st_mtime < before:
+                    left.unlink()
+
     @asynccontextmanager
-    async def incoming(self) -> AsyncGenerator[IncomingBlob]:
+    async def incoming(self, *, with_md5: bool = False) -> AsyncGenerator[IncomingBlob]:
         """Open a file for writing; what nobody keeps is gone at the end."""
-        blob = IncomingBlob(self._incoming / new_id("file-"))
+        blob = IncomingBlob(self._incoming / new_id("file-"), with_md5=with_md5)
         try:
             yield blob
         finally:
@@ -160,6 +192,46 @@ class Blobs:
     async def delete_file(self, file_id: str) -> None:
         """Delete a file's bytes; absent ones are fine."""
         await to_thread(self.file_path(file_id).unlink, missing_ok=True)
+
+    async def keep_part(self, blob: StoredBlob, upload_id: str, part_id: str) -> None:
+        """Give a finished blob its name among an upload's parts."""
+        await to_thread(self._keep_part, blob.path, upload_id, part_id)
+
+    async def delete_part(self, upload_id: str, part_id: str) -> None:
+        """Delete a part's bytes; absent ones are fine."""
+        await to_thread(self._part(upload_id, part_id).unlink, missing_ok=True)
+
+    @asynccontextmanager
+    async def joined(
+        self, upload_id: str, part_ids: Sequence[str], *, with_md5: bool
+    ) -> AsyncGenerator[StoredBlob]:
+        """Copy an upload's parts, in this order, into one blob; what nobody keeps is gone at the end.
+
+        Only one at a time joins an upload, on whichever process: 8 GB take their minute. The lock is
+        the operating system's, and goes with the process that holds it.
+
+        Raises:
+            FileNotFoundError: A part is gone: the upload is over.
+            BlockingIOError: Somebody joins it already.
+            StorageFull: There is no room; nothing was kept.
+        """
+        descriptor = os.open(self._parts / _safe(upload_id), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            async with self.incoming(with_md5=with_md5) as incoming:
+                for part_id in part_ids:
+                    await incoming.write_file(self._part(upload_id, part_id))
+                yield await incoming.finish()
+        finally:
+            os.close(descriptor)
+
+    async def delete_parts(self, upload_id: str) -> None:
+        """Delete all that came of an upload; none is fine."""
+        await to_thread(shutil.rmtree, self._parts / _safe(upload_id), ignore_errors=True)
+
+    def upload_ids(self) -> list[str]:
+        """Return the uploads that have parts on disk."""
+        return [path.name for path in self._parts.iterdir()]
 
     def adapter_dir(self, adapter_id: str) -> Path:
         """Where an adapter is; its bytes never change."""
@@ -194,6 +266,17 @@ class Blobs:
     async def delete_work_dir(self, job_id: str) -> None:
         """Delete what a finished job's trainer no longer needs."""
         await to_thread(shutil.rmtree, self._work / _safe(job_id), ignore_errors=True)
+
+    def _part(self, upload_id: str, part_id: str) -> Path:
+        return self._parts / _safe(upload_id) / _safe(part_id)
+
+    def _keep_part(self, source: Path, upload_id: str, part_id: str) -> None:
+        target = self._part(upload_id, part_id)
+        with _disk():
+            if not target.parent.exists():
+                target.parent.mkdir(exist_ok=True)
+                _fsync(self._parts)
+            _rename(source, target)
 
     def _keep_adapter(self, source: Path, target: Path) -> None:
         copy = self._incoming / target.name

@@ -1,6 +1,7 @@
 """What a user can do with files."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,18 +34,9 @@ async def create(
         InvalidRequest: It is empty, or meant for training and not UTF-8 text.
         StorageFull: There is no room; nothing was kept.
     """
-    if blob.bytes == 0:
-        raise InvalidRequest("The file is empty.", param="file", code="empty_file")
-    if purpose == "fine-tune" and not blob.is_utf8:
-        raise InvalidRequest(
-            "The file is not UTF-8 text. Save it as UTF-8 JSON Lines, one JSON object a line.",
-            param="file",
-            code="invalid_file_encoding",
-        )
+    refuse_unusable(blob, purpose)
     now = int(time.time())
-    lifetime = expires_after.seconds if expires_after else None
-    if lifetime is None and purpose == "batch":
-        lifetime = _BATCH_LIFETIME
+    lifetime = lifetime_of(purpose, expires_after)
     file = File(
         id=new_id("file-"),
         bytes=blob.bytes,
@@ -55,6 +47,29 @@ async def create(
     )
     await _keep(services, caller.project_id, blob, file)
     return file
+
+
+def refuse_unusable(blob: StoredBlob, purpose: UploadPurpose) -> None:
+    """Refuse bytes that no request could use for their purpose.
+
+    Raises:
+        InvalidRequest: They are none, or meant for training and not UTF-8 text.
+    """
+    if blob.bytes == 0:
+        raise InvalidRequest("The file is empty.", param="file", code="empty_file")
+    if purpose == "fine-tune" and not blob.is_utf8:
+        raise InvalidRequest(
+            "The file is not UTF-8 text. Save it as UTF-8 JSON Lines, one JSON object a line.",
+            param="file",
+            code="invalid_file_encoding",
+        )
+
+
+def lifetime_of(purpose: UploadPurpose, expires_after: ExpiresAfter | None) -> int | None:
+    """Return the seconds that a file lives, or None: until it is deleted."""
+    if expires_after is not None:
+        return expires_after.seconds
+    return _BATCH_LIFETIME if purpose == "batch" else None
 
 
 async def create_result(
@@ -100,10 +115,7 @@ async def get(services: Services, caller: Caller, file_id: str) -> File:
     Raises:
         FileNotFound: There is none of that id, or its time is over.
     """
-    file = await services.store.files.get(file_id, project_id=caller.project_id)
-    if file.expires_at is not None and file.expires_at <= time.time():
-        raise FileNotFound(file_id)
-    return file
+    return await services.store.files.get(file_id, project_id=caller.project_id)
 
 
 async def content_path(services: Services, caller: Caller, file_id: str) -> tuple[File, Path]:
@@ -122,19 +134,27 @@ async def delete(services: Services, caller: Caller, file_id: str) -> FileDelete
     Raises:
         FileNotFound: There is none of that id.
     """
-    await services.store.files.delete(file_id, project_id=caller.project_id)
-    # The record first: it must never point at nothing.
-    await services.blobs.delete_file(file_id)
+    await services.store.files.expire(file_id, project_id=caller.project_id, now=int(time.time()))
+    # From here on nobody sees it. Should we die on the way, the sweep does the rest.
+    await _delete_bytes_and_record(services, caller.project_id, file_id)
     return FileDeleted(id=file_id)
 
 
 async def delete_expired(services: Services, *, now: int) -> int:
     """Delete the files whose time is over, and return how many."""
-    expired = await services.store.files.expired(now=now)
-    for project_id, file_id in expired:
+    n_deleted = 0
+    while expired := await services.store.files.expired(now=now):
+        for project_id, file_id in expired:
+            await _delete_bytes_and_record(services, project_id, file_id)
+        n_deleted += len(expired)
+    return n_deleted
+
+
+async def _delete_bytes_and_record(services: Services, project_id: str, file_id: str) -> None:
+    # The record last: as long as it is there, the bytes are found and deleted.
+    await services.blobs.delete_file(file_id)
+    with suppress(FileNotFound):  # another worker's sweep was faster
         await services.store.files.delete(file_id, project_id=project_id)
-        await services.blobs.delete_file(file_id)
-    return len(expired)
 
 
 async def _keep(services: Services, project_id: str, blob: StoredBlob, file: File) -> None:

@@ -1,14 +1,18 @@
-"""What time takes away: files past their date, and what a trainer left of a job that is over."""
+"""What time takes away: files and uploads past their date, and what a trainer left of a job that is over."""
 
+import asyncio
 from typing import Final
 
-from jobs import files
+from jobs import files, uploads
+from jobs.batch_lifecycle import is_over
 from jobs.lifecycle import is_terminal
 from jobs.responses import operations as responses
 from jobs.services import Services
-from schemas.errors import JobNotFound
+from schemas.errors import BatchNotFound, JobNotFound
 from schemas.fine_tuning import Job
 
+_ABANDONED_AFTER: Final = 24 * 3600
+"""Seconds without a byte: no client is so slow."""
 _SETTLED_AFTER: Final = 60
 """Seconds after a job's end: its trainer is gone by then."""
 _FAILURES_KEPT: Final = 7 * 24 * 3600
@@ -24,6 +28,11 @@ async def tidy(services: Services, *, now: int) -> None:
     """
     await files.delete_expired(services, now=now)
     await responses.delete_expired(services, now=now)
+    await uploads.delete_over(services, now=now)
+    await asyncio.to_thread(services.blobs.sweep_abandoned, before=now - _ABANDONED_AFTER)
+    for work_id in services.blobs.work_ids():
+        if work_id.startswith("batch_"):
+            await _tidy_batch(services, work_id)
     for job_id in services.blobs.work_ids():
         try:
             job = (await services.store.jobs.get(job_id)).job
@@ -31,6 +40,15 @@ async def tidy(services: Services, *, now: int) -> None:
             continue  # another database's: not ours to delete
         if is_done_with(job, now=now):
             await services.blobs.delete_work_dir(job_id)
+
+
+async def _tidy_batch(services: Services, batch_id: str) -> None:
+    try:
+        batch = (await services.store.batches.get(batch_id)).batch
+    except BatchNotFound:
+        return  # another database's: not ours to delete
+    if is_over(batch.status):
+        await services.blobs.delete_work_dir(batch_id)
 
 
 def is_done_with(job: Job, *, now: int) -> bool:

@@ -7,12 +7,14 @@
     ├── Forbidden                  403  invalid_request_error
     ├── NotFound                   404  invalid_request_error
     │   ├── FileNotFound                param id
+    │   ├── UploadNotFound              param id
     │   ├── JobNotFound                 param fine_tune_id, code fine_tune_not_found
     │   ├── BatchNotFound
     │   ├── ResponseNotFound
     │   └── ModelNotFound               param model,        code model_not_found
     ├── MethodNotAllowed           405  invalid_request_error
     ├── Conflict                   409  invalid_request_error
+    ├── StillAtWork                409  invalid_request_error
     ├── PayloadTooLarge            413  invalid_request_error
     │   └── StorageQuotaReached
     ├── UnsupportedMediaType       415  invalid_request_error
@@ -111,6 +113,13 @@ class FileNotFound(NotFound):
         super().__init__(f"No such File object: {file_id}", param="id")
 
 
+class UploadNotFound(NotFound):
+    """There is no such upload."""
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"No such Upload object: {upload_id}", param="id")
+
+
 class JobNotFound(NotFound):
     """There is no such fine-tuning job."""
 
@@ -158,6 +167,23 @@ class Conflict(ApiError):
 
     status = 409
     type = "invalid_request_error"
+
+
+class StillAtWork(ApiError):
+    """The same thing is being done right now; ask again in a moment.
+
+    Sent with `x-should-retry: true`.
+
+    Args:
+        retry_after: Seconds; sent as `retry-after`.
+    """
+
+    status = 409
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, param=param, code="request_in_progress")
+        self.retry_after = retry_after
 
 
 class PayloadTooLarge(ApiError):

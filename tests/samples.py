@@ -2,10 +2,11 @@
 
 import time
 
-from jobs.store.records import FileRecord, JobRecord, Plan
+from jobs.store.records import FileRecord, JobRecord, Plan, UploadRecord
 from schemas.files import File
 from schemas.fine_tuning import Hyperparameters, Job, Method, Supervised
 from schemas.ids import new_id
+from schemas.uploads import Upload
 
 
 def job(**update) -> Job:
@@ -40,6 +41,25 @@ def file(**update) -> File:
         "purpose": "fine-tune",
     }
     return File(**fields | update)
+
+
+def upload(project_id="proj_a", **update) -> UploadRecord:
+    """An upload of five bytes, pending."""
+    fields = {
+        "id": new_id("upload_"),
+        "bytes": 5,
+        "created_at": int(time.time()),
+        "filename": "a.jsonl",
+        "purpose": "fine-tune",
+        "status": "pending",
+        "expires_at": int(time.time()) + 3600,
+    }
+    return UploadRecord(
+        upload=Upload(**fields | update),
+        project_id=project_id,
+        mime_type="text/jsonl",
+        file_id=new_id("file-"),
+    )
 
 
 def file_record(project_id="proj_a") -> FileRecord:

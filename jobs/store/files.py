@@ -1,6 +1,8 @@
-"""Records of files."""
+"""Records of files. One whose time is over is not there any more, whether it was swept yet or not."""
 
-from sqlalchemy import Row, and_, delete, insert, select
+import time
+
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
@@ -54,7 +56,7 @@ class FileRecords:
             FileNotFound: There is none of that id.
         """
         async with self._database.read() as connection:
-            mine = and_(files.c.id == file_id, files.c.project_id == project_id)
+            mine = and_(files.c.id == file_id, files.c.project_id == project_id, _is_there())
             row = (await connection.execute(select(files).where(mine))).one_or_none()
         if row is None:
             raise FileNotFound(file_id)
@@ -74,7 +76,7 @@ class FileRecords:
         Raises:
             InvalidRequest: `after` is no file of the project's.
         """
-        query = select(files)
+        query = select(files).where(_is_there())
         if purpose is not None:
             query = query.where(files.c.purpose == purpose)
         async with self._database.read() as connection:
@@ -95,6 +97,18 @@ class FileRecords:
             last_id=data[-1].id if data else None,
         )
 
+    async def expire(self, file_id: str, *, project_id: str, now: int) -> None:
+        """End a file's time: from here on it is not there, and what is left of it the sweep finds.
+
+        Raises:
+            FileNotFound: There is none of that id.
+        """
+        async with self._database.write() as connection:
+            mine = and_(files.c.id == file_id, files.c.project_id == project_id, _is_there())
+            ended = await connection.execute(update(files).where(mine).values(expires_at=now))
+        if ended.rowcount == 0:
+            raise FileNotFound(file_id)
+
     async def delete(self, file_id: str, *, project_id: str) -> None:
         """Forget a file.
 
@@ -114,6 +128,10 @@ class FileRecords:
                 select(files.c.project_id, files.c.id).where(files.c.expires_at <= now).limit(100)
             )
             return [(row.project_id, row.id) for row in rows]
+
+
+def _is_there() -> ColumnElement[bool]:
+    return or_(files.c.expires_at.is_(None), files.c.expires_at > time.time())
 
 
 def _file(row: Row[tuple[object, ...]]) -> File:

@@ -14,6 +14,7 @@ from jobs.store.keys import KeyRecords
 from jobs.store.limits import LimitRecords
 from jobs.store.machines import MachineRecords
 from jobs.store.models import ModelRecords
+from jobs.store.uploads import UploadRecords
 from jobs.store.responses import ResponseRecords
 from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
@@ -27,6 +28,7 @@ class Store:
 
     database: Database
     files: FileRecords
+    uploads: UploadRecords
     jobs: JobRecords
     batches: BatchRecords
     models: ModelRecords
@@ -56,6 +58,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
         yield Store(
             database=database,
             files=FileRecords(database),
+            uploads=UploadRecords(database),
             jobs=JobRecords(database),
             batches=BatchRecords(database),
             models=ModelRecords(database),

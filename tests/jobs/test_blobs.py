@@ -47,6 +47,28 @@ async def test_what_is_given_up_leaves_nothing(blobs, tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+async def test_parts_become_a_file(blobs):
+    """Parts are joined in the order that is asked for, with the digests of the whole; only one joins at a time."""
+    for name, content in (("part_a", b"caf\xc3"), ("part_b", b"\xa9\n"), ("part_c", b"unused")):
+        async with blobs.incoming() as incoming:
+            await incoming.write(content)
+            await blobs.keep_part(await incoming.finish(), "upload_a", name)
+    async with blobs.joined("upload_a", ["part_a", "part_b"], with_md5=True) as stored:
+        with pytest.raises(BlockingIOError):
+            async with blobs.joined("upload_a", ["part_a"], with_md5=False):
+                pass
+        await blobs.keep_file(stored, "file-a")
+    whole = "café\n".encode()
+    assert blobs.file_path("file-a").read_bytes() == whole
+    assert stored.sha256 == hashlib.sha256(whole).hexdigest()
+    assert stored.md5 == hashlib.md5(whole, usedforsecurity=False).hexdigest()
+    assert (stored.is_utf8, stored.n_lines) == (True, 1)
+    await blobs.delete_parts("upload_a")
+    with pytest.raises(FileNotFoundError):
+        async with blobs.joined("upload_a", ["part_a"], with_md5=False):
+            pass
+
+
 async def test_an_adapter_is_copied_whole(blobs, tmp_path):
     """Its files are there under its id, and the source stays."""
     source = tmp_path / "trained"
