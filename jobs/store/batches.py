@@ -38,6 +38,8 @@ class BatchPlan(Schema):
     """Who created it, and so which models its requests may ask."""
     output_seconds: int | None = None
     """How long its files are kept; None: until they are deleted."""
+    base: str = ""
+    """Whose engine is asked; known once the input file is validated."""
 
 
 class BatchRecord(Schema):

@@ -1,0 +1,95 @@
+"""What a batch's requests were answered, kept as it comes: the worker may be killed at any moment.
+
+Each claim appends to a file of its own, so that a worker which was thought dead spoils nothing of its successor's:
+
+    <work dir>/input.jsonl             the input file's bytes, even where the file is deleted meanwhile
+    <work dir>/results-<attempt>.jsonl  one Entry a line, in the order in which answers came
+
+An entry counts once its line is whole. Where two claims answered the same request, the older claim's counts.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from schemas.base import Schema
+from schemas.batches import BatchUsage
+from schemas.errors import StorageFull
+
+_NAME: Final = re.compile(r"results-(\d+)\.jsonl")
+
+
+class Entry(Schema):
+    """The outcome of one request."""
+
+    number: int
+    """Its line in the input file."""
+    is_completed: bool
+    """Whether it goes to the output file, else to the error file."""
+    usage: BatchUsage = BatchUsage()
+    result: str
+    """The line for that file, without a newline."""
+
+
+class Journal(AbstractContextManager["Journal"]):
+    """Where one claim of a batch writes; open for as long as the `with` lasts."""
+
+    def __init__(self, work_dir: Path, *, attempt: int) -> None:
+        self._path = work_dir / f"results-{attempt}.jsonl"
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+    def append(self, entry: Entry) -> None:
+        """Write an entry in one call, so that entries of several threads never mix. Blocking.
+
+        Raises:
+            StorageFull: There is no room; what was written of it does not count.
+        """
+        content = entry.model_dump_json().encode() + b"\n"
+        try:
+            written = os.write(self._file, content)
+        except OSError as exc:
+            if exc.errno not in {ENOSPC, EDQUOT}:
+                raise
+            written = 0
+        if written < len(content):
+            raise StorageFull("There is no space left for a batch's results.")
+
+
+def read_entries(work_dir: Path) -> Iterator[Entry]:
+    """Yield the outcome of each request that has one, once. Blocking, in flat memory."""
+    seen: set[int] = set()
+    for path in _journals(work_dir):
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    entry = Entry.model_validate_json(line)
+                except ValidationError:
+                    continue  # torn by a kill or a full disk: the request is asked again
+                if line.endswith(b"\n") and entry.number not in seen:
+                    seen.add(entry.number)
+                    yield entry
+
+
+def _journals(work_dir: Path) -> list[Path]:
+    """Return the files of all claims, the oldest first."""
+    found = [(match, path) for path in work_dir.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, key=lambda pair: int(pair[0][1]))]
