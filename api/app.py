@@ -14,6 +14,7 @@ from api.headers import HeadersAdded
 from api.paths import MatchedAsSent, decoded_parameters
 from api.routes import chat, health
 from api.routes.checkpoint_permissions import CheckpointPermissions
+from api.routes.batches import Batches
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.models import Models
@@ -38,6 +39,7 @@ OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 _PREFIXES: Final = ("/v1", "/")
 """SDKs whose `base_url` lacks `/v1` ask without it."""
 _ROUTES: Final[list[ControllerRouterHandler]] = [
+    Batches,
     Files,
     Uploads,
     FineTuning,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from jobs.services import Services
 from jobs.store.jobs import NewEvent, Outcome
@@ -107,8 +107,15 @@ def _nothing() -> None:
     """Where nobody has anything to do for a pause, it waits until the work is done."""
 
 
+class Watched(Protocol):
+    """A claim, of a job or a batch."""
+
+    async def watch(self) -> None:
+        """Hold on to it, and raise Fenced as soon as it is ours no longer."""
+
+
 @asynccontextmanager
-async def held(claim: Claim) -> AsyncGenerator[None]:
+async def held(claim: Watched) -> AsyncGenerator[None]:
     """Keep the claim while the body runs; the body is cancelled when the claim is lost.
 
     Raises:

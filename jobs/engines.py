@@ -101,6 +101,18 @@ class Engines:
         vllm = await self.ready(base)
         await self._residency.ensure(vllm, adapter.id, adapter.directory)
 
+    async def is_there(self, base: BaseModelInfo) -> bool:
+        """Whether the engine of `base` answers just now."""
+        return await (await self._client(base)).is_healthy()
+
+    async def count_running(self, base: BaseModelInfo) -> int:
+        """Return how many requests the engine of `base` works on or keeps waiting, whoever sent them.
+
+        Raises:
+            ModelServerUnavailable: The engine is not there, or does not tell.
+        """
+        return await (await self._client(base)).count_running()
+
     async def unload(self, base_name: str, adapter_id: str) -> None:
         """Let the engine forget an adapter; an engine that does not run has forgotten it."""
         base = self._catalog.find(base_name)

@@ -15,12 +15,14 @@ from arq.worker import Function
 from redis.exceptions import RedisError
 
 from jobs import events
+from jobs.batch_run import BatchRunner
 from jobs.claims import LEASE, Claim, held
 from jobs.housekeeping import tidy
 from jobs.lifecycle import advance
 from jobs.pausing import pause
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.services import Services
+from jobs.store.batches import BatchRecord
 from jobs.store.jobs import Outcome
 from jobs.store.records import Fenced, JobRecord, WorkerRecord
 from jobs.trainer import TrainerDied, TrainerLeft
@@ -62,6 +64,7 @@ class Worker:
                 self._group.create_task(self._sweep())
                 self._group.create_task(self._listen())
                 self._group.create_task(self._tidy())
+                self._group.create_task(BatchRunner(self._services, owner=self._id).run())
                 self._group.create_task(Deliveries(self._services).run())
         finally:
             await self._services.store.machines.forget_worker(self._id)
@@ -128,12 +131,19 @@ class Worker:
 
     async def _free_jobs_of_the_dead(self) -> None:
         """Take back at once what a killed worker of this very machine held."""
-        for record in await self._services.store.jobs.held():
-            if record.owner in {None, self._id} or record.lease_until < time.time():
-                continue
-            owner = await self._services.store.machines.find_worker(record.owner or "")
-            if owner is not None and owner.host == self._host and not _is_alive(owner.pid):
-                await self._services.store.jobs.expire_lease(record.job.id, attempt=record.attempt)
+        jobs, batches = self._services.store.jobs, self._services.store.batches
+        for record in await jobs.held():
+            if await self._holder_is_dead(record):
+                await jobs.expire_lease(record.job.id, attempt=record.attempt)
+        for held_batch in await batches.held():
+            if await self._holder_is_dead(held_batch):
+                await batches.expire_lease(held_batch.batch.id, attempt=held_batch.attempt)
+
+    async def _holder_is_dead(self, record: JobRecord | BatchRecord) -> bool:
+        if record.owner in {None, self._id} or record.lease_until < time.time():
+            return False
+        owner = await self._services.store.machines.find_worker(record.owner or "")
+        return owner is not None and owner.host == self._host and not _is_alive(owner.pid)
 
     async def _beat(self) -> None:
         machines = self._services.store.machines
