@@ -17,6 +17,7 @@ from api.routes.checkpoint_permissions import CheckpointPermissions
 from api.routes.batches import Batches
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
+from api.routes.graders import Graders
 from api.routes.models import Models
 from api.routes.uploads import Uploads
 from api.routes.responses import Responses
@@ -43,6 +44,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     Files,
     Uploads,
     FineTuning,
+    Graders,
     Models,
     Responses,
     chat.complete,

@@ -3,12 +3,13 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from jobs.bases.catalog import Catalog, load_catalog
 from jobs.blobs import Blobs
 from jobs.engines import Engines, open_engines
+from jobs.graders.children import Children
 from jobs.keys import KeyRing, open_key_ring
 from jobs.queue import Queue, open_queue
 from jobs.store.store import Store, open_store
@@ -31,6 +32,7 @@ class Services:
     catalog: Catalog
     engines: Engines
     keys: KeyRing
+    grader_children: Children = field(default_factory=Children, kw_only=True)
     webhooks: Sender
 
 

@@ -54,6 +54,10 @@ class Settings(Schema):
     """How much training the death of a trainer may cost."""
     context_length: int = 4096
     """Upper bound for every base, in tokens."""
+    python_graders: bool = False
+    """Run programs that clients send as graders, in a confined process."""
+    python_grader_seconds: float = Field(default=120, gt=0, le=3600)
+    """How long such a program may take."""
     webhook_allow_private: str = ""
     """Networks, comma-separated, where webhooks may go though they are not public, also over plain http."""
 

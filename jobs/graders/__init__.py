@@ -1,0 +1,1 @@
+"""Graders: what a model's answer is worth, by rules, by models or by a program."""
