@@ -227,7 +227,8 @@ def _answer_parts(item: OutputMessage) -> str | list[TextPart | ChatRefusal]:
 
 def _add_call(messages: list[Message], item: FunctionCall) -> None:
     """Add a call to what the assistant said or called just before: in a chat they are one message."""
-    function = CalledFunction(name=item.name, arguments=item.arguments)
+    # Unchecked: the model chose the name, which need not be one that a client could offer.
+    function = CalledFunction.model_construct(name=item.name, arguments=item.arguments)
     call = ToolCallMade(id=item.call_id, type="function", function=function)
     match messages:
         case [*_, AssistantMessage() as last]:

@@ -1,5 +1,6 @@
 """Answers held against OpenAI's published description; collected only where `RETUNE_OPENAPI` names that file."""
 
+import json
 import os
 from collections.abc import Callable
 from functools import cache
@@ -108,6 +109,42 @@ def test_webhooks(http: httpx.Client, validate: Validate) -> None:
             name = "".join(word.capitalize() for word in ("webhook", *words))
             validate(httpx.Response(200, content=receiver.received[-1].body).json(), name)
         http.delete(path)
+
+
+def test_responses(http: httpx.Client, validate: Validate) -> None:
+    """Whole answers, every event of a stream, live and replayed, input items and a count of tokens."""
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+    for words in ("hello", "call", "cut", "break"):
+        asked = {"model": "nano", "input": words, "tools": [tool], "top_logprobs": 1}
+        streamed = http.post("/v1/responses", json=asked | {"stream": True}).text
+        events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data")]
+        assert len(events) > 2
+        response = events[-1]["response"]
+        path = f"/v1/responses/{response['id']}"
+        replayed = http.get(path, params={"stream": "true"}).text
+        events += [json.loads(line[6:]) for line in replayed.splitlines() if line[:4] == "data"]
+        for event in events:
+            validate(event, "ResponseStreamEvent")
+        validate(http.post("/v1/responses", json=asked).json(), "Response")
+        validate(http.get(path).json(), "Response")
+        validate(http.get(f"{path}/input_items").json(), "ResponseItemList")
+    counted = http.post("/v1/responses/input_tokens", json={"model": "nano", "input": "hello"})
+    validate(counted.json(), "TokenCountsResource")
+
+
+def test_input_items(http: httpx.Client, validate: Validate) -> None:
+    """Each kind of item that a response can be asked with."""
+    items = [
+        {"role": "user", "content": "weather?"},
+        {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "rain"},
+        {"role": "assistant", "content": "It rains."},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+    ]
+    made = http.post("/v1/responses", json={"model": "nano", "input": items}).json()
+    listed = http.get(f"/v1/responses/{made['id']}/input_items").json()
+    assert len(listed["data"]) == len(items)
+    validate(listed, "ResponseItemList")
 
 
 def test_errors(http: httpx.Client, validate: Validate) -> None:
