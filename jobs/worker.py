@@ -120,9 +120,9 @@ class Worker:
         while True:
             try:
                 await self._free_jobs_of_the_dead()
+                await self._pause_jobs_of_the_dead()
                 for validating in (True, False):
                     for record in await jobs.claimable(validating=validating, now=time.time()):
-                await self._pause_jobs_of_the_dead()
                         if not await self._take(record.job.id, validating=validating):
                             break
             except (OSError, ApiError) as exc:
@@ -145,14 +145,14 @@ class Worker:
         owner = await self._services.store.machines.find_worker(record.owner or "")
         return owner is not None and owner.host == self._host and not _is_alive(owner.pid)
 
-    async def _beat(self) -> None:
-        machines = self._services.store.machines
     async def _pause_jobs_of_the_dead(self) -> None:
         """Pause what was asked to while the worker that had it died."""
         jobs, now = self._services.store.jobs, time.time()
         for job_id in await jobs.pausing_alone(now=now):
             await jobs.change(job_id, partial(_paused_if_free, now=now))
 
+    async def _beat(self) -> None:
+        machines = self._services.store.machines
         while True:
             now = time.time()
             try:
@@ -199,10 +199,10 @@ async def see_through(claim: Claim, work: Work) -> None:
         logger.info("no longer ours: job_id=%s", claim.job_id)
     except JobFailure as failure:
         await _if_ours(claim, partial(_failed, failure=failure))
-    except (TrainerDied, ApiError, OSError) as exc:
-        logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
     except TrainerLeft:
         await _if_ours(claim, _given_back)
+    except (TrainerDied, ApiError, OSError) as exc:
+        logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
         await _if_ours(claim, partial(_again, reason=str(exc)))
     except asyncio.CancelledError:
         # We are told to stop: another worker may go on at once.
@@ -244,10 +244,10 @@ def _failed(record: JobRecord, *, failure: JobFailure) -> Outcome:
 
 def _again(record: JobRecord, *, reason: str) -> Outcome:
     """Try again later from the last resume point, or give up after too many times."""
-    failures = record.infra_failures + 1
-    if failures > MAX_INFRA_FAILURES:
     if _can_pause(record):
         return pause(record, now=time.time())
+    failures = record.infra_failures + 1
+    if failures > MAX_INFRA_FAILURES:
         failure = JobFailure(
             f"The job failed due to an internal error. {reason} It was tried {failures} times.",
             code="server_error",
@@ -264,14 +264,12 @@ def _again(record: JobRecord, *, reason: str) -> Outcome:
 
 
 def _given_back(record: JobRecord) -> Outcome:
-    return Outcome(record=_released(record))
-
     """Let another worker go on, or nobody where the user wants a pause."""
     if _can_pause(record):
         return pause(record, now=time.time())
+    return Outcome(record=_released(record))
 
-def _released(record: JobRecord, **update: object) -> JobRecord:
-    return record.model_copy(update={"owner": None, "lease_until": 0.0, **update})
+
 def _paused_if_free(record: JobRecord, *, now: float) -> Outcome:
     is_free = record.owner is None or record.lease_until < now
     if is_free and record.job.status in {"queued", "running"} and record.is_pausing:
@@ -284,6 +282,8 @@ def _can_pause(record: JobRecord) -> bool:
     return record.is_pausing and record.job.status != "validating_files"
 
 
+def _released(record: JobRecord, **update: object) -> JobRecord:
+    return record.model_copy(update={"owner": None, "lease_until": 0.0, **update})
 
 
 def _is_alive(pid: int) -> bool:
