@@ -12,15 +12,17 @@ from api.bodies import ApiRequest
 from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
 from api.paths import MatchedAsSent, decoded_parameters
-from api.routes import chat, health
-from api.routes.checkpoint_permissions import CheckpointPermissions
+from api.routes import health
 from api.routes.batches import Batches
+from api.routes.chat import ChatCompletions
+from api.routes.checkpoint_permissions import CheckpointPermissions
+from api.routes.completions import TextCompletions
+from api.routes.deployments import ask_deployment
+from api.routes.embeddings import Embeddings
 from api.routes.files import Files
 from api.routes.fine_tuning import FineTuning
 from api.routes.graders import Graders
 from api.routes.models import Models
-from api.routes.uploads import Uploads
-from api.routes.responses import Responses
 from api.routes.organization import (
     AdminKeys,
     ProjectKeys,
@@ -28,6 +30,8 @@ from api.routes.organization import (
     Projects,
     ServiceAccounts,
 )
+from api.routes.responses import Responses
+from api.routes.uploads import Uploads
 from api.routes.webhooks import WebhookEndpoints, event_types
 from api.scopes import check_declared, require_scope
 from api.security import KeyRequired
@@ -37,8 +41,8 @@ from schemas.settings import Settings
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
-_PREFIXES: Final = ("/v1", "/")
-"""SDKs whose `base_url` lacks `/v1` ask without it."""
+_PREFIXES: Final = ("/v1", "/", "/openai", "/openai/v1")
+"""SDKs whose `base_url` lacks `/v1` ask without it; Azure's clients ask under `/openai`."""
 _ROUTES: Final[list[ControllerRouterHandler]] = [
     Batches,
     Files,
@@ -47,7 +51,9 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     Graders,
     Models,
     Responses,
-    chat.complete,
+    ChatCompletions,
+    TextCompletions,
+    Embeddings,
     WebhookEndpoints,
     event_types,
     CheckpointPermissions,
@@ -91,6 +97,7 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
     app = Litestar(
         route_handlers=[
             *(Router(prefix, route_handlers=_ROUTES) for prefix in _PREFIXES),
+            Router("/openai", route_handlers=[ask_deployment]),
             health.health,
             health.ready,
         ],

@@ -1,7 +1,7 @@
 """Requests to values: what a body or a query string must be before a route sees it."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, TypeVar
 
 from litestar import Request
@@ -74,8 +74,20 @@ def check_headers(request: ApiRequest, *, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def parse_body(request: ApiRequest, model: type[_Model], *, limit: int) -> _Model:
+async def parse_body(
+    request: ApiRequest,
+    model: type[_Model],
+    *,
+    limit: int,
+    decided: Mapping[str, JsonValue] | None = None,
+) -> _Model:
     """Read a JSON body as a `model`.
+
+    Args:
+        request: Its body unread.
+        model: What it must be.
+        limit: Of its size, in bytes.
+        decided: Fields that the path decides, whatever the body says of them.
 
     Raises:
         ApiError: 400, 413 or 415, in OpenAI's words and with the field at fault.
@@ -89,7 +101,10 @@ async def parse_body(request: ApiRequest, model: type[_Model], *, limit: int) ->
             code="unsupported_content_type",
         )
     body = b"".join([chunk async for chunk in body_chunks(request.receive, limit=limit)])
-    return validated(model, decode_json(body))
+    value = decode_json(body)
+    if decided and isinstance(value, dict):
+        value = {**value, **decided}
+    return validated(model, value)
 
 
 def parse_query(request: ApiRequest, model: type[_Model]) -> _Model:

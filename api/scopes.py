@@ -22,6 +22,7 @@ _SINGLE: Final[dict[tuple[str, str], Alternatives]] = {
     ("POST", "/chat/completions"): ("model.request",),
     ("POST", "/completions"): ("model.request",),
     ("POST", "/embeddings"): ("model.request",),
+    ("POST", "/deployments/{path}"): ("model.request",),
 }
 """Routes that ask for something else than the family they stand in."""
 _FAMILIES: Final[dict[str, tuple[Alternatives, Alternatives]]] = {

@@ -4,6 +4,7 @@ Who starts and stops them is `jobs.engine_keeper`, in the process that serves, o
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,8 +18,9 @@ from schemas.bases import BaseModelInfo
 from schemas.errors import ModelServerUnavailable
 from schemas.settings import Settings
 from serving.adapters import Residency
+from serving.answers import fingerprint_of
 from serving.engine import internal_base_name
-from serving.vllm import AdapterMissing, AdapterRejected, Answer, Vllm
+from serving.vllm import AdapterMissing, AdapterRejected, Answer, Route, Vllm
 
 CHAT_PATIENCE: Final = 120.0
 """Seconds a first request waits for its engine to start."""
@@ -45,6 +47,16 @@ class ChatTarget:
     adapter: AdapterRef | None
     """None: the base itself."""
     project_id: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers tell of the weights that gave them (`system_fingerprint`)."""
+        return fingerprint_of(self.base.digest, self.adapter.id if self.adapter else "")
+
+    @property
+    def cache_salt(self) -> str:
+        """What keeps one project's prompts from being timed by another: each has a prefix cache of its own."""
+        return hashlib.sha256(self.project_id.encode()).hexdigest()
 
 
 class Engines:
@@ -132,12 +144,15 @@ class Engines:
             self._residency.forget(self._clients[base.name])
 
     @asynccontextmanager
-    async def open_chat(self, target: ChatTarget, body: Mapping[str, Any]) -> AsyncIterator[Answer]:
+    async def open_answer(
+        self, target: ChatTarget, body: Mapping[str, Any], *, route: Route = "/v1/chat/completions"
+    ) -> AsyncIterator[Answer]:
         """Ask the engine, and yield the answer it begins to give; leaving stops the generation.
 
         Args:
             target: Who shall answer.
             body: A checked request; its `model` is set here.
+            route: What is asked for.
 
         Raises:
             InvalidRequest: The engine refuses the request.
@@ -146,14 +161,14 @@ class Engines:
         await self.want(target.base)
         async with AsyncExitStack() as stack:
             try:
-                answer = await self._begin(target, body, stack)
+                answer = await self._begin(target, body, route, stack)
             except ModelServerUnavailable as exc:
                 # Nothing was answered yet: wait for the engine, load again, ask once more.
                 if isinstance(exc, AdapterMissing):
                     self.forget(target.base)
                 else:
                     await self.ready(target.base)
-                answer = await self._begin(target, body, stack)
+                answer = await self._begin(target, body, route, stack)
             yield answer
 
     async def base_name(self, base: BaseModelInfo) -> str:
@@ -170,7 +185,7 @@ class Engines:
         return self._base_names[base.name]
 
     async def _begin(
-        self, target: ChatTarget, body: Mapping[str, Any], stack: AsyncExitStack
+        self, target: ChatTarget, body: Mapping[str, Any], route: Route, stack: AsyncExitStack
     ) -> Answer:
         vllm = await self._client(target.base)
         if target.adapter is None:
@@ -184,7 +199,7 @@ class Engines:
                 raise ModelServerUnavailable(
                     f"The engine no longer takes the model '{target.public_name}': {exc.reason}"
                 ) from exc
-        return await stack.enter_async_context(vllm.chat({**body, "model": name}))
+        return await stack.enter_async_context(vllm.ask(route, {**body, "model": name}))
 
     async def _client(self, base: BaseModelInfo) -> Vllm:
         if base.name not in self._clients:

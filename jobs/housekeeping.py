@@ -1,9 +1,9 @@
-"""What time takes away: files and uploads past their date, and what a trainer left of a job that is over."""
+"""What time takes away: files, uploads and kept answers past their date, and what a trainer left of a job that is over."""
 
 import asyncio
 from typing import Final
 
-from jobs import files, uploads
+from jobs import files, stored_completions, uploads
 from jobs.batch_lifecycle import is_over
 from jobs.lifecycle import is_terminal
 from jobs.responses import operations as responses
@@ -27,6 +27,7 @@ async def tidy(services: Services, *, now: int) -> None:
         now: Unix seconds.
     """
     await files.delete_expired(services, now=now)
+    await stored_completions.delete_expired(services, now=now)
     await responses.delete_expired(services, now=now)
     await uploads.delete_over(services, now=now)
     await asyncio.to_thread(services.blobs.sweep_abandoned, before=now - _ABANDONED_AFTER)

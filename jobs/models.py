@@ -1,16 +1,21 @@
 """What a user can do with models."""
 
 import time
+from typing import Final
 
 from jobs.engines import AdapterRef, ChatTarget
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.records import ModelRecord
-from schemas.bases import BaseModelInfo
+from schemas.bases import BaseModelInfo, Task
 from schemas.errors import Forbidden, ModelNotFound, NotFound
 from schemas.models import Model, ModelDeleted, ModelList
 
-_OWNER_OF_BASES = "system"
+_OWNER_OF_BASES: Final = "system"
+_NOT_ALLOWED: Final[dict[Task, str]] = {
+    "generate": "You are not allowed to sample from this model",
+    "embed": "You are not allowed to generate embeddings from this model",
+}
 
 
 async def list_models(services: Services, caller: Caller) -> ModelList:
@@ -18,8 +23,9 @@ async def list_models(services: Services, caller: Caller) -> ModelList:
     tuned = [_tuned(record) for record in await services.store.models.all_of(caller.project_id)]
     bases = [_base(info.name, info) for info in services.catalog.all()]
     aliases = [
-        _base(alias, services.catalog.get(name))
-        for alias, name in services.catalog.aliases().items()
+        _base(alias, info)
+        for alias in services.catalog.aliases()
+        if (info := services.catalog.find(alias)) is not None
     ]
     return ModelList(data=[*tuned, *bases, *aliases])
 
@@ -66,11 +72,14 @@ async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
     return ModelDeleted(id=name)
 
 
-async def target(services: Services, caller: Caller, name: str) -> ChatTarget:
+async def target(
+    services: Services, caller: Caller, name: str, *, task: Task = "generate"
+) -> ChatTarget:
     """Return who answers to `name`.
 
     Raises:
         NotFound: Nobody the caller may ask.
+        Forbidden: Somebody who does something else; in OpenAI's words.
     """
     record = await services.store.models.find_askable(name, project_id=caller.project_id)
     base = services.catalog.find(name if record is None else record.base)
@@ -79,6 +88,8 @@ async def target(services: Services, caller: Caller, name: str) -> ChatTarget:
             f"The model `{name}` does not exist or you do not have access to it.",
             code="model_not_found",
         )
+    if base.task != task:
+        raise Forbidden(_NOT_ALLOWED[task])
     if record is None:
         return ChatTarget(base.name, base, None, caller.project_id)
     directory = services.blobs.adapter_dir(record.adapter_id)

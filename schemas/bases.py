@@ -1,8 +1,12 @@
 """Base models: what an operator offers to tune and to ask."""
 
 from pathlib import Path
+from typing import Literal
 
 from schemas.base import Schema
+
+Task = Literal["generate", "embed"]
+"""What a base does with text: go on with it, or turn it into a vector."""
 
 
 class BaseModelInfo(Schema):
@@ -21,5 +25,7 @@ class BaseModelInfo(Schema):
     """SHA-256 over the names, sizes and contents of what the weights and tokenizer are read from."""
     created: int
     """Unix seconds: when it was prepared."""
+    task: Task = "generate"
+    """Only what generates can be tuned and chats."""
     engine_url: str | None = None
     """Where a running engine of the operator's serves it; None where we start our own."""

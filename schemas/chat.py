@@ -331,12 +331,7 @@ class ChatRequest(RequestBody):
     def _only_of_a_stream(
         cls, value: StreamOptions | None, info: ValidationInfo
     ) -> StreamOptions | None:
-        if value is not None and not info.data.get("stream"):
-            raise PydanticCustomError(
-                "invalid_value",
-                "The '{param}' parameter is only allowed when 'stream' is enabled.",
-            )
-        return value
+        return only_of_a_stream(value, info)
 
     @field_validator("top_logprobs")
     @classmethod
@@ -445,12 +440,30 @@ def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
     body |= _offered(request)
     if request.includes_usage:
         body["stream_options"] = {"include_usage": True}
-    if request.top_p == 0:
-        body["top_p"] = _SMALLEST_TOP_P  # vLLM wants more than 0; both leave the likeliest token
-    if request.temperature == 0 and (request.n or 1) > 1:
+    return body | greedy_in_numbers(request.temperature, request.top_p, n_choices=request.n or 1)
+
+
+def greedy_in_numbers(
+    temperature: float | None, top_p: float | None, *, n_choices: int
+) -> dict[str, float]:
+    """Return how vLLM is asked for what it refuses as OpenAI's clients write it."""
+    changed: dict[str, float] = {}
+    if top_p == 0:
+        changed["top_p"] = _SMALLEST_TOP_P  # vLLM wants more than 0; both leave the likeliest token
+    if temperature == 0 and n_choices > 1:
         # vLLM refuses several greedy answers; sampling among the one likeliest token is the same.
-        body |= {"temperature": 1, "top_k": 1}
-    return body
+        changed |= {"temperature": 1, "top_k": 1}
+    return changed
+
+
+def only_of_a_stream(value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+    """Check that `stream_options` come with a stream; for the requests that have both fields."""
+    if value is not None and not info.data.get("stream"):
+        raise PydanticCustomError(
+            "invalid_value",
+            "The '{param}' parameter is only allowed when 'stream' is enabled.",
+        )
+    return value
 
 
 def _offered(request: ChatRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@
     │   ├── JobNotFound                 param fine_tune_id, code fine_tune_not_found
     │   ├── BatchNotFound
     │   ├── ResponseNotFound
+    │   ├── CompletionNotFound
     │   └── ModelNotFound               param model,        code model_not_found
     ├── MethodNotAllowed           405  invalid_request_error
     ├── Conflict                   409  invalid_request_error
@@ -141,6 +142,17 @@ class ResponseNotFound(NotFound):
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Response with id '{response_id}' not found.")
+
+
+class CompletionNotFound(NotFound):
+    """There is no such kept chat completion."""
+
+    def __init__(self, completion_id: str) -> None:
+        super().__init__(
+            f"Chat completion with id '{completion_id}' not found. Only completions that were created "
+            "with 'store' set to true are kept.",
+            param="completion_id",
+        )
 
 
 class ModelNotFound(NotFound):

@@ -52,6 +52,8 @@ class Settings(Schema):
     """CPU threads of a trainer; 0: all cores but one."""
     resume_every_seconds: float = 30.0
     """How much training the death of a trainer may cost."""
+    stored_days: float = Field(default=30, ge=0)
+    """Days after which stored chat completions are deleted; 0: never."""
     context_length: int = 4096
     """Upper bound for every base, in tokens."""
     python_graders: bool = False

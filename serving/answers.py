@@ -33,6 +33,8 @@ from schemas.errors import ErrorBody, ErrorResponse, ModelServerUnavailable
 _DATA: Final = b"data: "
 _END: Final = b"\n\n"
 _DONE: Final = b"[DONE]"
+DONE: Final = _DATA + _DONE + _END
+"""The event that ends a stream."""
 _VLLM_CALL_ID: Final = "chatcmpl-tool-"
 _FINISH_REASONS: Final[dict[str | None, FinishReason]] = {
     "stop": "stop",
@@ -81,7 +83,7 @@ def read_completion(body: bytes, envelope: Envelope) -> ChatCompletion:
         created=answer.created,
         model=envelope.model,
         choices=[_choice(choice, envelope) for choice in answer.choices],
-        usage=_usage(answer.usage),
+        usage=answer.usage.told(),
         system_fingerprint=envelope.system_fingerprint,
     )
 
@@ -97,9 +99,9 @@ def rewrite_event(event: bytes, envelope: Envelope) -> bytes:
         ModelServerUnavailable: The engine says that it broke off.
         pydantic.ValidationError: The event is neither a chunk nor an error.
     """
-    if _payload(event) == _DONE:
+    if is_done(payload_of(event)):
         return event
-    return b"".join(_encode(chunk) for chunk in read_event(event, envelope))
+    return b"".join(encode_event(chunk) for chunk in read_event(event, envelope))
 
 
 def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
@@ -117,10 +119,10 @@ def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
         ModelServerUnavailable: The engine says that it broke off.
         pydantic.ValidationError: The event is neither a chunk nor an error.
     """
-    payload = _payload(event)
-    if payload == _DONE:
+    payload = payload_of(event)
+    if is_done(payload):
         return []
-    if payload.startswith(b'{"error"'):
+    if is_failure(payload):
         raise ModelServerUnavailable("The server had an error while processing your request.")
     chunk = _VllmChunk.model_validate_json(payload)
     if not chunk.choices:
@@ -130,10 +132,42 @@ def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
     return [_chunk(chunk, part, envelope) for part in (words, ends) if part]
 
 
+def without_usage(chunk: Chunk) -> Chunk | None:
+    """Return what a stream tells a client that asked for no usage; None: nothing."""
+    if not chunk.choices:
+        return None
+    return Chunk(
+        id=chunk.id,
+        created=chunk.created,
+        model=chunk.model,
+        system_fingerprint=chunk.system_fingerprint,
+        choices=chunk.choices,
+    )
+
+
+def encode_event(body: Schema) -> bytes:
+    """Return a server-sent event that carries `body`."""
+    return _DATA + body.model_dump_json().encode() + _END
+
+
+def payload_of(event: bytes) -> bytes:
+    """Return what a server-sent event carries."""
+    return event.removeprefix(_DATA).strip()
+
+
+def is_done(payload: bytes) -> bool:
+    """Whether an event ends its stream."""
+    return payload == _DONE
+
+
+def is_failure(payload: bytes) -> bool:
+    """Whether an event tells that the engine broke off."""
+    return payload.startswith(b'{"error"')
+
+
 def stream_error(message: str) -> bytes:
     """Return the event that tells a client that its stream broke: OpenAI's SDKs raise on it."""
-    error = ErrorResponse(error=ErrorBody(message=message, type="server_error"))
-    return _DATA + error.model_dump_json().encode() + _END
+    return encode_event(ErrorResponse(error=ErrorBody(message=message, type="server_error")))
 
 
 class _VllmMessage(Schema):
@@ -156,18 +190,40 @@ class _VllmCompletionTokens(Schema):
     reasoning_tokens: int | None = None
 
 
-class _VllmUsage(Schema):
+class EngineUsage(Schema):
+    """The tokens that an answer took, as vLLM counts them."""
+
     prompt_tokens: int
     completion_tokens: int | None = None
     total_tokens: int
     prompt_tokens_details: _VllmPromptTokens | None = None
     completion_tokens_details: _VllmCompletionTokens | None = None
 
+    def told(self, *, is_answered: bool = True) -> Usage:
+        """Return it in OpenAI's shape.
+
+        Args:
+            is_answered: Whether what was made was answered; tokens that nobody sees do not count.
+        """
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        made = (self.completion_tokens or 0) if is_answered else 0
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=made,
+            total_tokens=self.prompt_tokens + made,
+            prompt_tokens_details=PromptTokensDetails(
+                cached_tokens=(prompt and prompt.cached_tokens) or 0
+            ),
+            completion_tokens_details=CompletionTokensDetails(
+                reasoning_tokens=(completion and completion.reasoning_tokens) or 0
+            ),
+        )
+
 
 class _VllmAnswer(Schema):
     created: int
     choices: list[_VllmChoice]
-    usage: _VllmUsage
+    usage: EngineUsage
 
 
 class _VllmDelta(Schema):
@@ -194,7 +250,7 @@ class _VllmChunkChoice(Schema):
 class _VllmChunk(Schema):
     created: int
     choices: list[_VllmChunkChoice]
-    usage: _VllmUsage | None = None
+    usage: EngineUsage | None = None
 
 
 def _choice(choice: _VllmChoice, envelope: Envelope) -> Choice:
@@ -254,25 +310,6 @@ def _call_id(vllm_id: str) -> str:
     return "call_" + vllm_id.removeprefix(_VLLM_CALL_ID)
 
 
-def _usage(usage: _VllmUsage) -> Usage:
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens or 0,
-        total_tokens=usage.total_tokens,
-        prompt_tokens_details=PromptTokensDetails(
-            cached_tokens=(prompt and prompt.cached_tokens) or 0
-        ),
-        completion_tokens_details=CompletionTokensDetails(
-            reasoning_tokens=(completion and completion.reasoning_tokens) or 0
-        ),
-    )
-
-
-def _payload(event: bytes) -> bytes:
-    return event.removeprefix(_DATA).strip()
-
-
 def _chunk(chunk: _VllmChunk, choices: list[ChunkChoice], envelope: Envelope) -> Chunk:
     shape = ChunkWithUsage if envelope.include_usage else Chunk
     return shape(
@@ -291,9 +328,5 @@ def _usage_chunk(chunk: _VllmChunk, envelope: Envelope) -> Chunk:
         model=envelope.model,
         system_fingerprint=envelope.system_fingerprint,
         choices=[],
-        usage=chunk.usage and _usage(chunk.usage),
+        usage=chunk.usage and chunk.usage.told(),
     )
-
-
-def _encode(chunk: Chunk) -> bytes:
-    return _DATA + chunk.model_dump_json().encode() + _END

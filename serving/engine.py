@@ -118,16 +118,11 @@ def command_line(
         *("--uds", str(socket)),
         *("--model", str(base.directory), "--served-model-name", internal_base_name(base)),
         *("--max-model-len", str(base.context_length), "--dtype", dtype),
-        *("--generation-config", "vllm"),  # OpenAI's temperature 1, not the model's own default
-        *("--enable-lora", "--max-lora-rank", str(_rank_at_least(settings.max_lora_rank))),
-        *("--max-loras", str(settings.engine_max_adapters)),
-        *("--max-cpu-loras", str(max(_RESIDENT_ADAPTERS, settings.engine_max_adapters))),
-        # Without the head. A LoRA head costs time and memory for every token, and on the CPU a request
-        # for prompt log-probabilities beside another request kills the engine (0.32: `add_lora_logits`
-        # has an index a request, not a token).
-        *("--lora-target-modules", *_layer_kinds(base.directory)),
-        *_tool_arguments(base.directory),
-        "--enable-prompt-tokens-details",
+        *(
+            ("--runner", "pooling")
+            if base.task == "embed"
+            else _generation_arguments(base, settings)
+        ),
         *("--disable-uvicorn-access-log", "--disable-fastapi-docs"),
         *_memory_arguments(base, settings, device=device, dtype=dtype),
     ]
@@ -300,6 +295,21 @@ class EngineProcess:
         # vLLM's last word is "Engine core initialization failed. See root cause above."
         causes = [error for error in errors if "root cause" not in error]
         return causes[-1] if causes else f"see {self.log_path}."
+
+
+def _generation_arguments(base: BaseModelInfo, settings: Settings) -> list[str]:
+    return [
+        *("--generation-config", "vllm"),  # OpenAI's temperature 1, not the model's own default
+        *("--enable-lora", "--max-lora-rank", str(_rank_at_least(settings.max_lora_rank))),
+        *("--max-loras", str(settings.engine_max_adapters)),
+        *("--max-cpu-loras", str(max(_RESIDENT_ADAPTERS, settings.engine_max_adapters))),
+        # Without the head. A LoRA head costs time and memory for every token, and on the CPU a request
+        # for prompt log-probabilities beside another request kills the engine (0.32: `add_lora_logits`
+        # has an index a request, not a token).
+        *("--lora-target-modules", *_layer_kinds(base.directory)),
+        *_tool_arguments(base.directory),
+        "--enable-prompt-tokens-details",
+    ]
 
 
 def _rank_at_least(rank: int) -> int:

@@ -7,10 +7,10 @@ network) and nothing here forwards a client's string: names are internal ones, p
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import aiohttp
 from pydantic import ValidationError
@@ -25,6 +25,16 @@ _SCORE_SECONDS: Final = 300.0
 _IDLE_SECONDS: Final = 4.0
 """vLLM closes a connection that rested for 5 s; a request sent at that moment would be lost."""
 _UNIX: Final = "unix://"
+
+Route = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+"""What an engine is asked on behalf of clients."""
+
+_ASKED_IN: Final[dict[Route, str]] = {
+    "/v1/chat/completions": "messages",
+    "/v1/completions": "prompt",
+    "/v1/embeddings": "input",
+}
+"""The field of a client's request that the engine reads as text."""
 
 
 class AdapterMissing(ModelServerUnavailable):
@@ -263,15 +273,20 @@ class Vllm:
         )
         return sum(int(float(count)) for count in counts)
 
+    def chat(self, body: bytes | Mapping[str, Any]) -> AbstractAsyncContextManager[Answer]:
+        """Ask for a chat completion; see `ask`."""
+        return self.ask("/v1/chat/completions", body)
+
     @asynccontextmanager
-    async def chat(self, body: bytes | Mapping[str, Any]) -> AsyncIterator[Answer]:
-        r"""Ask for a chat completion: `read` its answer, or, with `"stream": true` in it, iterate `events`.
+    async def ask(self, route: Route, body: bytes | Mapping[str, Any]) -> AsyncIterator[Answer]:
+        r"""Ask for an answer: `read` it, or, with `"stream": true` in the body, iterate its `events`.
 
         An error is raised before the first byte, while a status can still be sent. There is no time limit: a
         caller that gives up leaves the block (or is cancelled), which closes the connection and so stops the
         generation at once.
 
         Args:
+            route: What is asked for.
             body: The request, checked and with internal names: `model`, and `cache_salt` (at most 128
                 characters, none of `@/\\`) so that projects share no prefix cache.
 
@@ -283,7 +298,7 @@ class Vllm:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
             response = await self._http.post(
-                "/v1/chat/completions",
+                route,
                 data=content,
                 headers={"Content-Type": "application/json"},
             )
@@ -292,7 +307,8 @@ class Vllm:
         try:
             if response.status != 200:
                 refused = await Answer(response).read()
-                raise _Refusal.parse(response.status, refused).to_error()
+                refusal = _Refusal.parse(response.status, refused)
+                raise refusal.to_error(asked_in=_ASKED_IN[route])
             yield Answer(response)
         finally:
             # Not `release`: a connection with an unread rest must not go on generating.
@@ -397,29 +413,33 @@ class _Refusal(Schema):
             self.status == 500 and "add_lora" in self.message
         )
 
-    def to_error(self) -> ApiError:
-        """Return the error to raise: OpenAI's sentence for what we know, else vLLM's without its insides."""
+    def to_error(self, *, asked_in: str = "messages") -> ApiError:
+        """Return the error to raise: OpenAI's sentence for what we know, else vLLM's without its insides.
+
+        Args:
+            asked_in: The field of the request that was too long, where it was.
+        """
         if self.status == 404:
             return AdapterMissing("The model is being loaded. Please try again.", retry_after=1)
         if self.status >= 500 or self.status in {401, 403, 405}:
             return ModelServerUnavailable("The model server could not answer. Please try again.")
         for pattern, translate in _KNOWN.items():
             if found := pattern.search(self.message):
-                return translate(found)
+                return translate(found, asked_in)
         return InvalidRequest(_clean(self.message), param=self.param, code="invalid_value")
 
 
-def _context_length(found: re.Match[str]) -> InvalidRequest:
+def _context_length(found: re.Match[str], asked_in: str) -> InvalidRequest:
     limit, given, unit = found[1], found[2], found[3].removeprefix("input ")
     return InvalidRequest(
-        f"This model's maximum context length is {limit} tokens. However, your messages resulted in "
-        f"{given} {unit}. Please reduce the length of the messages.",
-        param="messages",
+        f"This model's maximum context length is {limit} tokens. However, your {asked_in} resulted in "
+        f"{given} {unit}. Please reduce the length of the {asked_in}.",
+        param=asked_in,
         code="context_length_exceeded",
     )
 
 
-def _max_tokens(found: re.Match[str]) -> InvalidRequest:
+def _max_tokens(found: re.Match[str], _: str) -> InvalidRequest:
     name, asked, limit = found[1], found[2], found[3]
     return InvalidRequest(
         f"{name} is too large: {asked}. This model supports at most {limit} completion tokens, "
@@ -429,10 +449,10 @@ def _max_tokens(found: re.Match[str]) -> InvalidRequest:
     )
 
 
-def _no_images(_: re.Match[str]) -> InvalidRequest:
+def _no_images(_: re.Match[str], asked_in: str) -> InvalidRequest:
     return InvalidRequest(
         "Invalid content type. image_url is only supported by certain models.",
-        param="messages",
+        param=asked_in,
         code="invalid_value",
     )
 

@@ -1,21 +1,144 @@
 """`/v1/chat/completions`."""
 
-from litestar import post
-from litestar.di import NamedDependency
-from litestar.types import ASGIApp
+from functools import partial
+from typing import Literal
 
-from api.bodies import CHAT_BYTES, ApiRequest, parse_body
+from litestar import Controller, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+from pydantic import Field
+
+from api.bodies import CHAT_BYTES, JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
 from api.relay import Relay
-from jobs import inference
+from jobs import inference, stored_completions
 from jobs.keys import Caller
 from jobs.services import Services
+from schemas.base import CursorPage, Schema
 from schemas.chat import ChatRequest
+from schemas.stored_completions import (
+    CompletionDeleted,
+    StoredCompletion,
+    StoredMessage,
+    UpdateCompletion,
+)
 
 
-@post("/chat/completions", status_code=200)
-async def complete(
-    request: ApiRequest, services: NamedDependency[Services], caller: NamedDependency[Caller]
+class ListMessages(Schema):
+    """The query of a list of messages."""
+
+    limit: int = Field(default=20, ge=0, le=100)
+    order: Literal["asc", "desc"] = "asc"
+    after: str | None = None
+
+
+class ListCompletions(ListMessages):
+    """The query of a list of kept completions."""
+
+    model: str | None = None
+
+
+async def answer_chat(
+    request: ApiRequest, services: Services, caller: Caller, *, model: str | None = None
 ) -> ASGIApp:
-    """Answer as the engine does, whole or as a stream."""
-    chat = await parse_body(request, ChatRequest, limit=CHAT_BYTES)
-    return Relay(services, await inference.prepare(services, caller, chat))
+    """Answer as the engine does, whole or as a stream.
+
+    Args:
+        request: Its body unread.
+        services: Open.
+        caller: Who asks.
+        model: Who is asked, where the path says it; None: the body does.
+    """
+    decided = None if model is None else {"model": model}
+    chat = await parse_body(request, ChatRequest, limit=CHAT_BYTES, decided=decided)
+    request_id = request.scope["state"].get("request_id")
+    question = await inference.prepare(services, caller, chat, request_id=request_id)
+    return Relay(
+        model=question.envelope.model,
+        complete=partial(inference.complete, services, question),
+        open_events=partial(inference.open_events, services, question)
+        if question.streams
+        else None,
+    )
+
+
+class ChatCompletions(Controller):
+    """Ask a model, and look up what was asked with `store`."""
+
+    path = "/chat/completions"
+
+    @post(status_code=200)
+    async def create(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> ASGIApp:
+        return await answer_chat(request, services, caller)
+
+    @get()
+    async def list_all(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> CursorPage[StoredCompletion]:
+        query = parse_query(request, ListCompletions)
+        return await stored_completions.list_completions(
+            services,
+            caller,
+            model=query.model,
+            metadata=parse_metadata(request),
+            limit=query.limit,
+            after=query.after,
+            order=query.order,
+        )
+
+    @get("/{completion_id:str}")
+    async def retrieve(
+        self,
+        completion_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> StoredCompletion:
+        return await stored_completions.get(services, caller, completion_id)
+
+    @post("/{completion_id:str}", status_code=200)
+    async def update(
+        self,
+        completion_id: FromPath[str],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> StoredCompletion:
+        body = await parse_body(request, UpdateCompletion, limit=JOB_BYTES)
+        return await stored_completions.update(
+            services, caller, completion_id, metadata=body.metadata
+        )
+
+    @delete("/{completion_id:str}", status_code=200)
+    async def remove(
+        self,
+        completion_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> CompletionDeleted:
+        return await stored_completions.delete(services, caller, completion_id)
+
+    @get("/{completion_id:str}/messages")
+    async def list_messages(
+        self,
+        completion_id: FromPath[str],
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> CursorPage[StoredMessage]:
+        query = parse_query(request, ListMessages)
+        return await stored_completions.list_messages(
+            services,
+            caller,
+            completion_id,
+            limit=query.limit,
+            after=query.after,
+            order=query.order,
+        )

@@ -41,13 +41,13 @@ class Catalog:
         return self._bases.get(self.resolve(name))
 
     def get(self, name: str) -> BaseModelInfo:
-        """Return the base of this name or alias.
+        """Return the base of this name or alias, on which can be tuned.
 
         Raises:
-            InvalidRequest: It is not offered; in OpenAI's words.
+            InvalidRequest: It is not offered, or only embeds; in OpenAI's words.
         """
         base = self.find(name)
-        if base is None:
+        if base is None or base.task != "generate":
             raise InvalidRequest(
                 f"Model {name} is not available for fine-tuning or does not exist.",
                 param="model",
@@ -112,7 +112,9 @@ def _prepare(
     offer: Offer, settings: Settings, digests: DigestCache, environ: Mapping[str, str]
 ) -> BaseModelInfo:
     try:
-        directory = inspect_directory(offer.directory or _downloaded(offer, environ))
+        directory = inspect_directory(
+            offer.directory or _downloaded(offer, environ), task=offer.task
+        )
         digest = digests.digest(directory.files)
         created = int((directory.path / CONFIG).stat().st_mtime)
     except OSError as exc:
@@ -127,6 +129,7 @@ def _prepare(
         n_parameters=directory.n_parameters,
         digest=digest,
         created=created,
+        task=offer.task,
     )
 
 

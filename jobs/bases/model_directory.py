@@ -10,6 +10,8 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from schemas.bases import Task
+
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
@@ -78,15 +80,17 @@ class _Tensor(BaseModel):
     shape: list[int]
 
 
-def inspect_directory(path: Path) -> ModelDirectory:
-    """Check everything that a base needs, reading no weight.
+def inspect_directory(path: Path, *, task: Task = "generate") -> ModelDirectory:
+    """Check everything that a base needs, reading no weight; what only embeds needs no chat template.
 
     Raises:
         UnusableBase: Something is missing or unreadable; it tells all that was found, not only the first.
     """
     if not path.is_dir():
         raise UnusableBase([f"There is no directory {path}."])
-    problems = [*_tokenizer_problems(path), *_template_problems(path)]
+    problems = _tokenizer_problems(path)
+    if task == "generate":
+        problems += _template_problems(path)
     try:
         config = _read_config(path)
     except UnusableBase as exc:

@@ -11,6 +11,10 @@ A TOML file says the same at length; a relative path counts from the file:
     hub = "Qwen/Qwen3-0.6B"
     context_length = 8192
 
+    [models."bge-small"]
+    path = "bge-small-en-v1.5"
+    task = "embed"
+
     [models.house]
     path = "/models/house"
 
@@ -28,6 +32,7 @@ from typing import Final, Self
 from pydantic import ConfigDict, PositiveInt, ValidationError, model_validator
 
 from schemas.base import Schema
+from schemas.bases import Task
 
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -45,6 +50,7 @@ class Offer:
     """Where `directory` is None."""
     context_length: int | None = None
     """The operator's bound for this base, in tokens."""
+    task: Task = "generate"
 
 
 @dataclass
@@ -64,6 +70,7 @@ class _ModelTable(Schema):
     path: str | None = None
     hub: str | None = None
     context_length: PositiveInt | None = None
+    task: Task = "generate"
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -172,7 +179,7 @@ def _add_table(offers: Offers, name: str, table: object, *, file: Path) -> None:
             offers.problems.append(f"{file}: {place}: {error['msg']}.")
         return
     directory = None if given.path is None else (file.parent / _expanded(given.path)).absolute()
-    offers.models[name] = Offer(name, directory, given.hub, given.context_length)
+    offers.models[name] = Offer(name, directory, given.hub, given.context_length, given.task)
 
 
 def _is_name(name: str, offers: Offers) -> bool:

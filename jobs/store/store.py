@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from jobs.store.batches import BatchRecords
+from jobs.store.chat_completions import ChatCompletionRecords
 from jobs.store.database import Database, open_database
 from jobs.store.files import FileRecords
 from jobs.store.jobs import JobRecords
@@ -14,11 +15,11 @@ from jobs.store.keys import KeyRecords
 from jobs.store.limits import LimitRecords
 from jobs.store.machines import MachineRecords
 from jobs.store.models import ModelRecords
-from jobs.store.uploads import UploadRecords
-from jobs.store.responses import ResponseRecords
+from jobs.store.outbox import Outbox
 from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
-from jobs.store.outbox import Outbox
+from jobs.store.responses import ResponseRecords
+from jobs.store.uploads import UploadRecords
 from jobs.store.webhooks import WebhookRecords
 
 
@@ -31,6 +32,7 @@ class Store:
     uploads: UploadRecords
     jobs: JobRecords
     batches: BatchRecords
+    chat_completions: ChatCompletionRecords
     models: ModelRecords
     responses: ResponseRecords
     keys: KeyRecords
@@ -61,6 +63,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             uploads=UploadRecords(database),
             jobs=JobRecords(database),
             batches=BatchRecords(database),
+            chat_completions=ChatCompletionRecords(database),
             models=ModelRecords(database),
             responses=ResponseRecords(database),
             keys=KeyRecords(database),

@@ -288,12 +288,12 @@ def test_base_cannot_be_deleted(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "message"),
     [
-        ("GET", CHAT, "Only POST requests are accepted."),
-        ("DELETE", CHAT, "Only POST requests are accepted."),
+        ("GET", "/v1/completions", "Only POST requests are accepted."),
+        ("DELETE", CHAT, "Only GET and POST requests are accepted."),
         ("PUT", "/v1/files", "Only GET and POST requests are accepted."),
         ("POST", "/v1/models", "Only GET requests are accepted."),
         ("POST", "/v1/files/file-x", "Only DELETE and GET requests are accepted."),
-        ("PATCH", CHAT, "Only POST requests are accepted."),
+        ("PATCH", CHAT, "Only GET and POST requests are accepted."),
     ],
 )
 def test_wrong_method(http: httpx.Client, method: str, path: str, message: str) -> None:

@@ -1,0 +1,45 @@
+"""`/v1/completions`: text that goes on where a prompt ends, without a chat template."""
+
+from functools import partial
+
+from litestar import Controller, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from api.bodies import CHAT_BYTES, ApiRequest, parse_body
+from api.relay import Relay
+from jobs import text_completions
+from jobs.keys import Caller
+from jobs.services import Services
+from schemas.text_completions import TextRequest
+
+
+async def answer_text(
+    request: ApiRequest, services: Services, caller: Caller, *, model: str | None = None
+) -> ASGIApp:
+    """Answer as the engine does, whole or as a stream; see `api.routes.chat.answer_chat`."""
+    decided = None if model is None else {"model": model}
+    asked = await parse_body(request, TextRequest, limit=CHAT_BYTES, decided=decided)
+    question = await text_completions.prepare(services, caller, asked)
+    return Relay(
+        model=question.envelope.model,
+        complete=partial(text_completions.complete, services, question),
+        open_events=partial(text_completions.open_events, services, question)
+        if question.streams
+        else None,
+    )
+
+
+class TextCompletions(Controller):
+    """Ask a model to continue text."""
+
+    path = "/completions"
+
+    @post(status_code=200)
+    async def create(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> ASGIApp:
+        return await answer_text(request, services, caller)

@@ -1,0 +1,39 @@
+"""`/openai/deployments/{model}/…`: where Azure's clients say in the path whom they ask."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from api.bodies import ApiRequest
+from api.routes.chat import answer_chat
+from api.routes.completions import answer_text
+from api.routes.embeddings import answer_embeddings
+from jobs.keys import Caller
+from jobs.services import Services
+
+_ANSWERS: Final[Mapping[str, Callable[..., Awaitable[ASGIApp]]]] = {
+    "/chat/completions": answer_chat,
+    "/completions": answer_text,
+    "/embeddings": answer_embeddings,
+}
+"""By the end of the path; the first that fits counts."""
+
+
+@post("/deployments/{path:path}", status_code=200)
+async def ask_deployment(
+    path: FromPath[str],
+    request: ApiRequest,
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> ASGIApp:
+    """Answer; a deployment is a model, whose name may hold slashes, encoded or not."""
+    for ending, answer in _ANSWERS.items():
+        model = path.removeprefix("/").removesuffix(ending)
+        if path.endswith(ending) and model:
+            return await answer(request, services, caller, model=model)
+    raise NotFoundException

@@ -1,0 +1,43 @@
+"""`/v1/embeddings`."""
+
+from functools import partial
+
+from litestar import Controller, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from api.bodies import CHAT_BYTES, ApiRequest, parse_body
+from api.relay import Relay
+from jobs import embeddings
+from jobs.keys import Caller
+from jobs.services import Services
+from schemas.embeddings import EmbeddingRequest
+
+
+async def answer_embeddings(
+    request: ApiRequest, services: Services, caller: Caller, *, model: str | None = None
+) -> ASGIApp:
+    """Answer with vectors; see `api.routes.chat.answer_chat`."""
+    decided = None if model is None else {"model": model}
+    asked = await parse_body(request, EmbeddingRequest, limit=CHAT_BYTES, decided=decided)
+    question = await embeddings.prepare(services, caller, asked)
+    return Relay(
+        model=question.target.public_name,
+        complete=partial(embeddings.embed, services, question),
+        open_events=None,
+    )
+
+
+class Embeddings(Controller):
+    """Turn text into vectors."""
+
+    path = "/embeddings"
+
+    @post(status_code=200)
+    async def create(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> ASGIApp:
+        return await answer_embeddings(request, services, caller)
