@@ -16,7 +16,8 @@ COMMANDS: Final = {
     "serve": "run the server until Ctrl-C",
     "demo": "tune a real model and compare it with its base, in a few minutes",
     "check": "check a training file, and show what would be learned from it",
-    "keys": "create, list and revoke API keys",
+    "keys": "create, list, rotate and revoke API keys",
+    "projects": "create, list and archive projects, each a tenant of its own",
     "doctor": "say what is missing or wrong on this machine, and what to do",
 }
 

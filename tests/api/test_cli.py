@@ -29,10 +29,12 @@ def test_usage_lists_every_command(retune):
     """`retune` alone says what there is."""
     done = retune()
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("serve", "demo", "check", "keys", "doctor"))
+    assert all(
+        name in done.stdout for name in ("serve", "demo", "check", "keys", "projects", "doctor")
+    )
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "check", "keys", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "demo", "check", "keys", "projects", "doctor"])
 def test_every_command_explains_itself(retune, command):
     """`--help` works everywhere."""
     done = retune(command, "--help")
@@ -79,3 +81,40 @@ def test_a_malformed_setting_is_named(retune):
     assert done.returncode == 1
     assert "RETUNE_WORKER_JOBS" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_restricted_rotated_and_ends(retune):
+    """What was asked for is what is listed, and the id stays when the key changes."""
+    asked = ("--name", "[odd]", "--scope", "api.files.read", "--expires", "3")
+    first = retune("keys", "create", *asked).stdout.strip()
+    listed = retune("keys", "list").stdout
+    assert all(part in listed for part in ("[odd]", "api.files.read", "expires ", "proj_default"))
+    (key_id,) = [word for word in listed.split() if word.startswith("key_")]
+    second = retune("keys", "rotate", key_id, "--keep-old", "2").stdout.strip()
+    listed = retune("keys", "list").stdout
+    assert (second[-4:] in listed, first[-4:] in listed, key_id in listed) == (True, False, True)
+
+
+def test_an_admin_key_cannot_be_restricted(retune):
+    """It may do all to the organization, and nothing else."""
+    assert retune("keys", "create", "--admin").stdout.startswith("sk-admin-")
+    done = retune("keys", "create", "--admin", "--scope", "api.files.read")
+    assert done.returncode == 2
+    assert "an admin key cannot be restricted" in done.stderr
+
+
+def test_a_project_is_made_and_archived(retune):
+    """Its keys are made by its id, which fits the terminal whole; none for one that is archived."""
+    project = retune("projects", "create", "Team B").stdout.strip()
+    assert retune("keys", "create", "--project", project).returncode == 0
+    assert project in retune("projects", "list", COLUMNS="80").stdout
+    assert project in retune("keys", "list", COLUMNS="80").stdout
+    assert retune("projects", "archive", project).returncode == 0
+    done = retune("keys", "create", "--project", project)
+    assert (done.returncode, "retune projects list" in done.stderr) == (1, True)
+
+
+def test_the_default_project_stays(retune):
+    """The first key belongs to it."""
+    done = retune("projects", "archive", "proj_default")
+    assert (done.returncode, "cannot be archived" in done.stderr) == (1, True)
