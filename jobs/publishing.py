@@ -57,8 +57,11 @@ async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
 
 async def publish(
     claim: Claim, base: BaseModelInfo, saved: CheckpointSaved, done: TrainingDone
-) -> None:
+) -> str:
     """Load the final adapter, prove that it acts as the trainer left it, and end the job.
+
+    Returns:
+        The tuned model's name.
 
     Raises:
         JobFailure: The proof failed: the model that would answer is not the one that was trained.
@@ -79,7 +82,7 @@ async def publish(
             events.noted(f"proof-{number}", warning, level="warn")
             for number, warning in enumerate(report.warnings)
         ]
-        await _succeed(claim, saved, done, adapter, notes)
+        return await _succeed(claim, saved, done, adapter, notes)
     except BaseException:
         await engines.unload(base.name, adapter.id)
         raise
@@ -91,7 +94,7 @@ async def _succeed(
     done: TrainingDone,
     adapter: AdapterRef,
     notes: list[NewEvent],
-) -> None:
+) -> str:
     name = str(_new_name(claim.record))
     checkpoint = _checkpoint(claim, saved.step, name, await _metrics_at(claim, saved.step))
     model = _model(claim.record, name, adapter)
@@ -129,6 +132,7 @@ async def _succeed(
             await claim.services.store.files.delete(result.id, project_id=claim.record.project_id)
             await claim.services.blobs.delete_file(result.id)
         raise
+    return name
 
 
 def result_csv(metrics: list[Event]) -> bytes:

@@ -54,6 +54,7 @@ class Trainer:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._is_asked = False
 
     @property
     def pid(self) -> int:
@@ -85,8 +86,10 @@ class Trainer:
 
     def ask_to_go(self) -> None:
         """Let it save a resume point, in its own time, and go. Safe to repeat."""
-        if self._process.returncode is None:
+        if self._process.returncode is None and not self._is_asked:
             self._signal(signal.SIGTERM)
+        # Once: a Python that is about to end has no handler any more, and would die of a second.
+        self._is_asked = True
 
     async def stop(self, *, grace: float) -> None:
         """Ask it to save and go; after `grace` seconds make it go."""

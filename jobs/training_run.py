@@ -13,7 +13,8 @@ from jobs.hyperparameters import Resolved, resolve
 from jobs.publishing import publish, publish_checkpoint
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
-from jobs.trainer import Trainer, TrainerLeft, start_trainer
+from jobs.trainer import Trainer, TrainerDied, TrainerLeft, start_trainer
+from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Hyperparameters, Method, Supervised
@@ -54,23 +55,33 @@ async def train(claim: Claim) -> None:
     await claim.change(lambda record: _with_numbers(record, resolved))
     work_dir = services.blobs.work_dir(claim.job_id)
     spec = await _spec(claim, base, resolved, work_dir)
-    async with start_trainer(spec, log_path=work_dir / "trainer.log") as trainer:
+    async with mirrored(claim) as mirror:
+        checkpoint, done = await _trained(claim, spec, mirror)
+        model = await publish(claim, base, checkpoint, done)
+        mirror.succeeded(model)
+    await services.blobs.delete_work_dir(claim.job_id)
+
+
+async def _trained(
+    claim: Claim, spec: TrainingSpec, mirror: Mirror
+) -> tuple[CheckpointSaved, TrainingDone]:
+    """Run the trainer to its end; return its final adapter and totals."""
+    async with start_trainer(spec, log_path=spec.work_dir / "trainer.log") as trainer:
         try:
             with claim.on_pause(trainer.ask_to_go):
-                checkpoint, done = await _follow(claim, trainer, n_epochs=spec.n_epochs)
+                return await _follow(
+                    claim, trainer, _StepLog(claim, mirror), n_epochs=spec.n_epochs
+                )
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
             raise
-    await publish(claim, base, checkpoint, done)
-    await services.blobs.delete_work_dir(claim.job_id)
 
 
 async def _follow(
-    claim: Claim, trainer: Trainer, *, n_epochs: int
+    claim: Claim, trainer: Trainer, log: "_StepLog", *, n_epochs: int
 ) -> tuple[CheckpointSaved, TrainingDone]:
     """Write down what the trainer reports; return its final adapter and totals."""
-    log = _StepLog(claim)
     last: CheckpointSaved | None = None
     try:
         async for event in trainer.events():
@@ -91,7 +102,7 @@ async def _follow(
                 case TrainingFailed():
                     await log.flush()
                     raise JobFailure(event.message, code=event.code)
-    except TrainerLeft:
+    except (TrainerLeft, TrainerDied):
         await log.flush()  # a paused job shows every step that it has taken
         raise
     raise AssertionError("Trainer.events() ends with done or failed, or raises")
@@ -100,8 +111,9 @@ async def _follow(
 class _StepLog:
     """Collects steps and writes them at most once a second, with an estimate of the end."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, mirror: Mirror) -> None:
         self._claim = claim
+        self._mirror = mirror
         self._pending: list[NewEvent] = []
         self._flushed = 0.0
         self._seconds_a_step = 0.0
@@ -127,6 +139,7 @@ class _StepLog:
             return Outcome(record=record.model_copy(update={"job": job}), events=pending)
 
         await self._claim.change(change)
+        self._mirror.add(new.event for new in pending)
         self._flushed = time.monotonic()
 
 

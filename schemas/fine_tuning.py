@@ -1,10 +1,10 @@
 """Fine-tuning jobs, as `/v1/fine_tuning/jobs` shows them."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from schemas.base import Metadata, RequestBody, Schema
+from schemas.base import Schema
 
 JobStatus = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
@@ -21,49 +21,6 @@ class Hyperparameters(Schema):
     batch_size: int | Auto = "auto"
     """Examples in each optimizer step."""
     learning_rate_multiplier: float | Auto = "auto"
-
-
-class HyperparametersRequest(RequestBody):
-    """What a client may ask for; null and absent mean `"auto"`."""
-
-    # The bounds belong to the number: on the union, pydantic would compare "auto" with them.
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto | None = None
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto | None = None
-    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto | None = None
-
-    def resolved(self) -> Hyperparameters:
-        """Return what the job will show."""
-        return Hyperparameters(**self.model_dump(exclude_none=True))
-
-
-class SupervisedRequest(RequestBody):
-    """`method.supervised`."""
-
-    hyperparameters: HyperparametersRequest | None = None
-
-
-class MethodRequest(RequestBody):
-    """`method`: only the object named by `type` counts, as at OpenAI."""
-
-    type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: SupervisedRequest | None = None
-    dpo: dict[str, Any] | None = None
-    reinforcement: dict[str, Any] | None = None
-
-
-class JobCreate(RequestBody):
-    """The body of `POST /v1/fine_tuning/jobs`."""
-
-    model: str = Field(min_length=1, max_length=512)
-    training_file: str = Field(min_length=1, max_length=512)
-    validation_file: str | None = None
-    hyperparameters: HyperparametersRequest | None = None
-    """Deprecated by OpenAI, still sent by many clients: the same as `method.supervised`'s."""
-    method: MethodRequest | None = None
-    suffix: str | None = Field(default=None, min_length=1, max_length=64)
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
-    integrations: list[dict[str, Any]] | None = Field(default=None, max_length=5)
-    metadata: Metadata | None = None
 
 
 class JobError(Schema):
@@ -85,6 +42,27 @@ class Method(Schema):
 
     type: Literal["supervised"] = "supervised"
     supervised: Supervised
+
+
+class WandbIntegration(Schema):
+    """The run of Weights & Biases that mirrors a job's metrics. The key is the operator's, and never shown."""
+
+    project: str
+    name: str | None = None
+    """None: the job's id."""
+    entity: str | None = None
+    """None: the key's own."""
+    tags: list[str] = Field(default_factory=list)
+    """Beside those that every run gets (`jobs.wandb_mirror`)."""
+    run_id: str
+    """The job's id, as at OpenAI."""
+
+
+class Integration(Schema):
+    """A service that a job reports to."""
+
+    type: Literal["wandb"] = "wandb"
+    wandb: WandbIntegration
 
 
 class Job(Schema):
@@ -109,7 +87,7 @@ class Job(Schema):
     result_files: list[str] = Field(default_factory=list)
     seed: int
     estimated_finish: int | None = None
-    integrations: list[dict[str, Any]] = Field(default_factory=list)
+    integrations: list[Integration] = Field(default_factory=list)
     metadata: dict[str, str] | None = None
     user_provided_suffix: str | None = None
 

@@ -10,7 +10,8 @@ from jobs import fine_tuning
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import CursorPage, Page, Schema
-from schemas.fine_tuning import Checkpoint, Event, Job, JobCreate
+from schemas.fine_tuning import Checkpoint, Event, Job
+from schemas.fine_tuning_requests import JobCreate
 
 
 class ListNewest(Schema):

@@ -74,7 +74,6 @@ BODIES = [
     (JOBS, JOB | {"method": {}}, "missing_required_parameter", "method.type"),
     (JOBS, JOB | {"method": {"type": "magic"}}, "invalid_value", "method.type"),
     (JOBS, JOB | {"method": {"type": "dpo"}}, "unsupported_value", "method.type"),
-    (JOBS, JOB | {"integrations": [{"type": "wandb"}]}, "unsupported_value", "integrations"),
     (JOBS, JOB | {"integrations": [{}] * 6}, "array_above_max_length", "integrations"),
     (JOBS, JOB | {"metadata": {"a": 1}}, "invalid_type", "metadata.a"),
     (JOBS, JOB | {"metadata": {"a": "x" * 513}}, "string_above_max_length", "metadata.a"),

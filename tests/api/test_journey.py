@@ -69,21 +69,6 @@ def test_job(client: OpenAI, training_file: str) -> None:
         client.fine_tuning.jobs.cancel(job.id)
 
 
-def test_methods_that_are_not_named_do_not_count(client: OpenAI, training_file: str) -> None:
-    """The SDK's own tests send all methods at once; `type` says which one is meant."""
-    job = client.fine_tuning.jobs.create(
-        model="nano",
-        training_file=training_file,
-        method={
-            "type": "supervised",
-            "supervised": {"hyperparameters": {"n_epochs": 2}},
-            "dpo": {"hyperparameters": {"beta": "auto"}},
-            "reinforcement": {"grader": {"name": "x", "type": "string_check"}},
-        },
-    )
-    assert job.method.supervised.hyperparameters.n_epochs == 2
-
-
 def test_jobs_by_metadata(client: OpenAI, training_file: str) -> None:
     """`metadata[key]=value` finds the jobs that have it."""
     jobs = client.fine_tuning.jobs

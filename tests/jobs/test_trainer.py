@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jobs.trainer import TrainerDied, start_trainer
+from jobs.trainer import TrainerDied, TrainerLeft, start_trainer
 from schemas.training import StepDone, TrainingDone, TrainingFailed, TrainingSpec
 
 
@@ -94,3 +94,14 @@ async def test_the_trainer_sees_no_secret(tmp_path, monkeypatch):
         await first_step(running)
         with open(f"/proc/{running.pid}/environ", "rb") as environ:  # noqa: ASYNC230, PTH123 - /proc never blocks
             assert b"secret" not in environ.read()
+
+
+async def test_a_trainer_that_is_asked_to_go_is_asked_once(tmp_path):
+    """It leaves in its own time, which is no failure; asking again does not disturb its end."""
+    async with trainer(tmp_path, "saving") as running:
+        with pytest.raises(TrainerLeft):
+            async for event in running.events():
+                if isinstance(event, StepDone) and event.step == 2:
+                    running.ask_to_go()
+                    running.ask_to_go()
+    assert (tmp_path / "saved").exists()

@@ -11,8 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Ask nothing of the jobs that are there."""
-    asked = sa.Column("is_pausing", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("jobs", asked)
+    op.add_column(
+        "jobs", sa.Column("is_pausing", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
 
 
 def downgrade() -> None:

@@ -1,0 +1,272 @@
+"""`/v1/fine_tuning` as OpenAI's SDK sees it: every field of a job, its filters, pauses and checkpoints."""
+
+import asyncio
+from importlib.util import find_spec
+
+import httpx
+import pytest
+from openai import BadRequestError, NotFoundError, OpenAI
+
+from jobs.store.jobs import Outcome
+from jobs.store.records import ModelRecord
+from jobs.store.store import open_store
+from schemas.fine_tuning import Checkpoint
+from schemas.ids import new_id, new_model_id
+from tests.api_server import PROJECT, Server
+from tests.samples import record
+
+JOBS = "/v1/fine_tuning/jobs"
+LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+GRADER = {"type": "string_check", "name": "n", "input": "i", "reference": "r", "operation": "eq"}
+NUMBERS = {"n_epochs": "auto", "batch_size": 256, "learning_rate_multiplier": 0.1}
+METHODS = {
+    "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 1}},
+    "dpo": {"hyperparameters": {"beta": 2, **NUMBERS}},
+    "reinforcement": {
+        "grader": GRADER,
+        "hyperparameters": {
+            "compute_multiplier": 10,
+            "eval_interval": 1,
+            "eval_samples": "auto",
+            "reasoning_effort": "default",
+            **NUMBERS,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def strict(server: Server):
+    """The SDK, refusing whatever does not fit its types."""
+    with OpenAI(
+        base_url=f"{server.url}/v1",
+        api_key=server.key,
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def file_id(client: OpenAI) -> str:
+    """An uploaded file of twelve examples."""
+    return client.files.create(file=("a.jsonl", LINE * 12), purpose="fine-tune").id
+
+
+def create(client: OpenAI, file_id: str, **fields):
+    return client.fine_tuning.jobs.create(model="nano", training_file=file_id, **fields)
+
+
+def test_every_field_that_was_sent_is_shown(strict: OpenAI, file_id: str) -> None:
+    """As it was sent, with `"auto"` for what was not; the sub-objects of other methods change nothing."""
+    job = create(
+        strict,
+        file_id,
+        validation_file=file_id,
+        hyperparameters={"n_epochs": "auto"},
+        method={"type": "supervised", **METHODS},
+        suffix="My Suffix",
+        seed=2**31 - 1,
+        metadata={"team": "a"},
+        integrations=[],
+    )
+    assert job.hyperparameters.to_dict() == {
+        "n_epochs": 1, "batch_size": 1, "learning_rate_multiplier": "auto"
+    }  # fmt: skip
+    assert job.method.supervised.hyperparameters.n_epochs == 1
+    assert (job.validation_file, job.seed, job.metadata) == (file_id, 2**31 - 1, {"team": "a"})
+    assert job.model_extra["user_provided_suffix"] == "My Suffix"
+    assert job.integrations == []
+
+
+def test_nothing_but_the_required_is_needed(strict: OpenAI, http: httpx.Client, file_id) -> None:
+    """Null is as good as absent, and a seed is made up."""
+    sent = {
+        "model": "nano", "training_file": file_id, "validation_file": None, "hyperparameters": None,
+        "method": None, "suffix": None, "seed": None, "integrations": None, "metadata": None,
+    }  # fmt: skip
+    job = strict.fine_tuning.jobs.retrieve(http.post(JOBS, json=sent).json()["id"])
+    assert (job.validation_file, job.metadata, job.integrations) == (None, None, [])
+    assert 0 <= job.seed < 2**31
+
+
+@pytest.mark.parametrize("type_", ["dpo", "reinforcement"])
+def test_a_method_that_we_do_not_train_is_refused(client: OpenAI, file_id: str, type_) -> None:
+    """By its type, never accepted and ignored."""
+    with pytest.raises(BadRequestError) as caught:
+        create(client, file_id, method={"type": type_, **METHODS})
+    assert (caught.value.code, caught.value.param) == ("unsupported_value", "method.type")
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "param"),
+    [
+        ({"dpo": {"hyperparameters": {"beta": 0}}}, "decimal_below_min_value", "dpo.hyperparameters.beta"),
+        ({"dpo": {"hyperparameters": {"beta": 2.1}}}, "decimal_above_max_value", "dpo.hyperparameters.beta"),
+        ({"dpo": {"grader": {}}}, "unknown_parameter", "dpo.grader"),
+        ({"supervised": {"hyperparameters": {"beta": 1}}}, "unknown_parameter", "supervised.hyperparameters.beta"),
+        ({"reinforcement": {}}, "missing_required_parameter", "reinforcement.grader"),
+        ({"reinforcement": {"grader": {"type": "magic"}}}, "invalid_value", "reinforcement.grader.type"),
+        (
+            {"reinforcement": {"grader": GRADER, "hyperparameters": {"compute_multiplier": 0.00001}}},
+            "decimal_below_min_value",
+            "reinforcement.hyperparameters.compute_multiplier",
+        ),
+        (
+            {"reinforcement": {"grader": GRADER, "hyperparameters": {"eval_samples": 0}}},
+            "integer_below_min_value",
+            "reinforcement.hyperparameters.eval_samples",
+        ),
+        (
+            {"reinforcement": {"grader": GRADER, "hyperparameters": {"reasoning_effort": "max"}}},
+            "invalid_value",
+            "reinforcement.hyperparameters.reasoning_effort",
+        ),
+    ],
+)  # fmt: skip
+def test_sub_objects_of_every_method_are_checked(http, file_id, method, code, param) -> None:
+    """With OpenAI's types and bounds, also where another method is asked for."""
+    body = {"model": "nano", "training_file": file_id, "method": {"type": "supervised", **method}}
+    response = http.post(JOBS, json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, code, f"method.{param}")
+
+
+def test_jobs_are_found_by_metadata(client: OpenAI, http: httpx.Client, file_id: str) -> None:
+    """By pairs, all of them, an empty text too; and by having none, in each form that an SDK can send."""
+    plain = create(client, file_id).id
+    tagged = create(client, file_id, metadata={"a b": "x&y", "empty": ""}).id
+
+    def found(query: str) -> set[str]:
+        return {job["id"] for job in http.get(f"{JOBS}?{query}").json()["data"]}
+
+    listed = client.fine_tuning.jobs.list(metadata={"a b": "x&y", "empty": ""})
+    assert {job.id for job in listed.data} == {tagged}
+    assert found("metadata[empty]=") == {tagged}
+    assert found("metadata[a+b]=other") == set()
+    for none in ("metadata=null", "metadata="):
+        assert plain in found(none)
+        assert tagged not in found(none)
+    # openai-python leaves the parameter out where it is None: no filter.
+    assert {plain, tagged} <= {job.id for job in client.fine_tuning.jobs.list(metadata=None)}
+
+
+def test_pause_and_resume(strict: OpenAI, server: Server) -> None:
+    """A job that waits is paused at once and goes on under its own id; its log tells of both."""
+    job = running_job(server, status="queued")
+    paused = strict.fine_tuning.jobs.with_raw_response.pause(job)
+    assert paused.http_response.json()["status"] == "paused"
+    resumed = strict.fine_tuning.jobs.resume(job)
+    assert (resumed.id, resumed.status) == (job, "queued")
+    messages = [event.message for event in strict.fine_tuning.jobs.list_events(job)]
+    assert messages == ["Fine-tuning job resumed", "Fine-tuning job paused"]
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel"])
+def test_a_job_that_is_over_stays_over(client: OpenAI, file_id: str, action: str) -> None:
+    """What a job's status does not allow is 400, in words that name the status."""
+    job = create(client, file_id)
+    client.fine_tuning.jobs.cancel(job.id)
+    act = getattr(client.fine_tuning.jobs, action)
+    with pytest.raises(BadRequestError) as caught:
+        act(job.id)
+    assert caught.value.code is None
+    message = f"Cannot {action} a fine-tuning job with status 'cancelled'."
+    assert caught.value.body["message"] == message
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_an_unknown_job(client: OpenAI, action: str) -> None:
+    """It is not found, by the words that every call has for it."""
+    with pytest.raises(NotFoundError) as caught:
+        getattr(client.fine_tuning.jobs, action)("ftjob-none")
+    assert (caught.value.code, caught.value.param) == ("fine_tune_not_found", "fine_tune_id")
+
+
+def test_a_checkpoint_answers_while_its_job_runs(client: OpenAI, server: Server) -> None:
+    """By its `:ckpt-step-N` name, as soon as it is listed; and it can be tuned further."""
+    job_id = running_job(server)
+    name = f"ft:nano:local::{new_model_id()}:ckpt-step-10"
+    asyncio.run(add_checkpoint(server, job_id, name))
+    assert client.fine_tuning.jobs.retrieve(job_id).status == "running"
+    (listed,) = client.fine_tuning.jobs.checkpoints.list(job_id).data
+    assert listed.fine_tuned_model_checkpoint == name
+    hello = [{"role": "user", "content": "hello"}]
+    answer = client.chat.completions.create(model=name, messages=hello)
+    assert answer.model == name
+    assert client.models.retrieve(name).id == name
+
+
+def test_an_integration_needs_what_it_runs_on(http: httpx.Client, file_id: str) -> None:
+    """With the package the job shows it as OpenAI does; without, the refusal says what to install."""
+    wandb = {"project": "p", "tags": ["a"]}
+    body = {
+        "model": "nano", "training_file": file_id,
+        "integrations": [{"type": "wandb", "wandb": wandb}],
+    }  # fmt: skip
+    response = http.post(JOBS, json=body)
+    if find_spec("wandb") is None:
+        error = response.json()["error"]
+        assert (error["code"], error["param"]) == ("unsupported_value", "integrations")
+        assert "retune[wandb]" in error["message"]
+        return
+    job = response.json()
+    assert job["integrations"] == [
+        {"type": "wandb", "wandb": wandb | {"name": None, "entity": None, "run_id": job["id"]}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("integration", "code", "param"),
+    [
+        ({}, "missing_required_parameter", "type"),
+        ({"type": "mlflow", "wandb": {"project": "p"}}, "invalid_value", "type"),
+        ({"type": "wandb"}, "missing_required_parameter", "wandb"),
+        ({"type": "wandb", "wandb": {}}, "missing_required_parameter", "wandb.project"),
+        ({"type": "wandb", "wandb": {"project": "p", "api_key": "k"}}, "unknown_parameter", "wandb.api_key"),
+        ({"type": "wandb", "wandb": {"project": "p", "tags": "a"}}, "invalid_type", "wandb.tags"),
+        ({"type": "wandb", "wandb": {"project": "p" * 129}}, "string_above_max_length", "wandb.project"),
+    ],
+)  # fmt: skip
+def test_an_integration_that_is_none(http, file_id, integration, code, param) -> None:
+    """It is refused by its field, package or not."""
+    body = {"model": "nano", "training_file": file_id, "integrations": [integration]}
+    error = http.post(JOBS, json=body).json()["error"]
+    assert (error["code"], error["param"]) == (code, f"integrations[0].{param}")
+
+
+def running_job(server: Server, *, status: str = "running") -> str:
+    """A job as a worker would have left it."""
+
+    async def add() -> str:
+        async with open_store(server.settings.effective_database_url) as store:
+            made = record(project_id=PROJECT, status=status).model_copy(update={"base": "nano"})
+            await store.jobs.add(made, [])
+            return made.job.id
+
+    return asyncio.run(add())
+
+
+async def add_checkpoint(server: Server, job_id: str, name: str) -> None:
+    """Publish one, as a worker does at the end of an epoch."""
+    checkpoint = Checkpoint(
+        id=new_id("ftckpt_"),
+        created_at=1,
+        fine_tuned_model_checkpoint=name,
+        fine_tuning_job_id=job_id,
+        step_number=10,
+        metrics={"step": 10.0, "train_loss": 0.5},
+    )
+    model = ModelRecord(
+        name=name,
+        project_id=PROJECT,
+        organization_id="local",
+        base="nano",
+        adapter_id=new_id("adapter-"),
+        job_id=job_id,
+        created_at=1,
+    )
+    async with open_store(server.settings.effective_database_url) as store:
+        await store.jobs.change(
+            job_id, lambda found: Outcome(record=found, checkpoint=checkpoint, model=model)
+        )
