@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from api.bodies import ApiRequest
 from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
+from api.idempotency import RepeatsRecognised
 from api.paths import MatchedAsSent, decoded_parameters
 from api.routes import health
 from api.routes.batches import Batches
@@ -32,6 +33,7 @@ from api.routes.organization import (
 )
 from api.routes.responses import Responses
 from api.routes.uploads import Uploads
+from api.routes.usage import Usage
 from api.routes.webhooks import WebhookEndpoints, event_types
 from api.scopes import check_declared, require_scope
 from api.security import KeyRequired
@@ -62,6 +64,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     ServiceAccounts,
     ProjectLimits,
     AdminKeys,
+    Usage,
 ]
 
 
@@ -78,7 +81,12 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
         services: Services = app.state.services
         return await services.keys.authenticate(key)
 
-    return HeadersAdded(ErrorsAnswered(KeyRequired(MatchedAsSent(app), authenticate)))
+    def services() -> Services:
+        opened: Services = app.state.services
+        return opened
+
+    recognised = RepeatsRecognised(MatchedAsSent(app), services)
+    return HeadersAdded(ErrorsAnswered(KeyRequired(recognised, authenticate)))
 
 
 def create_router(settings: Settings, *, open_services: OpenServices = open_services) -> Litestar:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_origin
 
 from litestar import Request
 from litestar.datastructures import State
@@ -123,6 +123,21 @@ def parse_query(request: ApiRequest, model: type[_Model]) -> _Model:
                     param=name,
                     code="invalid_value",
                 )
+    return validated(model, given)
+
+
+def parse_lists(request: ApiRequest, model: type[_Model]) -> _Model:
+    """Read the query string as a `model` some of whose fields are lists: `names[]=a&names[]=b`.
+
+    Raises:
+        InvalidRequest: A value is not what the model asks for.
+    """
+    given: dict[str, JsonValue] = {}
+    for name, values in request.query_params.dict().items():
+        field = model.model_fields.get(name.removesuffix("[]"))
+        if field is not None and not any("\0" in value for value in values):
+            is_list = get_origin(field.annotation) is list
+            given[name.removesuffix("[]")] = list(values) if is_list else values[-1]
     return validated(model, given)
 
 

@@ -1,6 +1,7 @@
 """Exceptions to responses: the only place that writes an error's body."""
 
 import logging
+from math import ceil
 from typing import Final
 
 from litestar import Response
@@ -21,6 +22,7 @@ from schemas.errors import (
     ModelServerUnavailable,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     StillAtWork,
 )
 
@@ -74,6 +76,10 @@ def _rendered(error: ApiError) -> tuple[int, dict[str, str], bytes]:
     if isinstance(error, ModelServerUnavailable | StillAtWork):
         headers["retry-after"] = str(error.retry_after)
         headers["retry-after-ms"] = str(error.retry_after * 1000)
+    if isinstance(error, RateLimited):
+        headers |= error.headers
+        headers["retry-after"] = str(ceil(error.retry_after))
+        headers["retry-after-ms"] = str(ceil(error.retry_after * 1000))
     if isinstance(error, StillAtWork):
         headers["x-should-retry"] = "true"
     if isinstance(error, Conflict):

@@ -1,12 +1,22 @@
 """What every response carries: its request's id, how long it took, and OpenAI's other headers."""
 
 import time
+from typing import Final
 
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.bodies import ApiRequest
+from jobs.metering import Account
 from schemas.ids import new_hex_id
+
+_ACCOUNT: Final = "account"
+
+
+def tell_limits(request: ApiRequest, account: Account) -> None:
+    """Let the response say what is left of the caller's limits, where there are any."""
+    request.scope["state"][_ACCOUNT] = account
 
 
 class HeadersAdded:
@@ -31,6 +41,9 @@ class HeadersAdded:
                 headers["openai-version"] = "2020-10-01"
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
                 headers["x-content-type-options"] = "nosniff"
+                if account := scope["state"].get(_ACCOUNT):
+                    for name, value in account.limit_headers().items():
+                        headers[name] = value
                 if caller := scope.get("user"):
                     headers["openai-organization"] = caller.organization_id
                     # A page of any origin may ask: what it needs is the key, never a cookie.

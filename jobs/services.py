@@ -11,6 +11,8 @@ from jobs.blobs import Blobs
 from jobs.engines import Engines, open_engines
 from jobs.graders.children import Children
 from jobs.keys import KeyRing, open_key_ring
+from jobs.limits.limiter import Limiter, open_limiter
+from jobs.metering import Meter, open_meter
 from jobs.queue import Queue, open_queue
 from jobs.store.store import Store, open_store
 from jobs.webhooks.sender import Sender, open_sender
@@ -34,6 +36,8 @@ class Services:
     keys: KeyRing
     grader_children: Children = field(default_factory=Children, kw_only=True)
     webhooks: Sender
+    limiter: Limiter
+    meter: Meter
 
 
 class Readiness(Schema):
@@ -56,6 +60,8 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
         open_engines(settings, catalog, store.machines) as engines,
         open_key_ring(store) as keys,
         open_sender(settings.webhook_networks) as webhooks,
+        open_limiter(store.limits, settings) as limiter,
+        open_meter(store.usage) as meter,
     ):
         yield Services(
             settings=settings,
@@ -66,6 +72,8 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             engines=engines,
             keys=keys,
             webhooks=webhooks,
+            limiter=limiter,
+            meter=meter,
         )
 
 

@@ -392,6 +392,12 @@ class ChatRequest(RequestBody):
         """Whether calls are answered in the deprecated shape, `function_call`."""
         return bool(self.functions and not self.tools)
 
+    def estimated_tokens(self) -> int:
+        """Guess what question and answer will take: a token for four characters, and the whole answer allowed."""
+        written = sum(len(message.model_dump_json()) for message in self.messages)
+        answer = self.max_completion_tokens or self.max_tokens or 0
+        return written // 4 + answer * (self.n or 1)
+
     @property
     def includes_usage(self) -> bool:
         """Whether a stream shall end with the tokens it took."""
@@ -438,7 +444,8 @@ def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
     body["cache_salt"] = cache_salt
     body["messages"] = [_plain(message) for message in body["messages"]]
     body |= _offered(request)
-    if request.includes_usage:
+    if request.stream:
+        # Asked for always: it is what usage is counted by. The client sees it if the client asked.
         body["stream_options"] = {"include_usage": True}
     return body | greedy_in_numbers(request.temperature, request.top_p, n_choices=request.n or 1)
 

@@ -2,6 +2,7 @@
 
     ApiError                       500  server_error
     ├── InvalidRequest             400  invalid_request_error
+    │   ├── IdempotencyKeyReused        param Idempotency-Key
     │   └── PreviousResponseNotFound    param previous_response_id, code previous_response_not_found
     ├── Unauthorized               401  invalid_request_error
     ├── Forbidden                  403  invalid_request_error
@@ -20,6 +21,7 @@
     │   └── StorageQuotaReached
     ├── UnsupportedMediaType       415  invalid_request_error
     ├── LimitReached               429  invalid_request_error
+    ├── RateLimited                429  requests, tokens or upload bytes
     ├── ModelServerUnavailable     503  service_unavailable_error
     ├── StoreUnavailable           503  server_error
     └── StorageFull                507  server_error
@@ -73,6 +75,18 @@ class InvalidRequest(ApiError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The key was used for another request."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used for another request: the path or the body differ. Use a "
+            "new key for a new request, and the same only to repeat one.",
+            param="Idempotency-Key",
+            code="idempotency_key_reused",
+        )
 
 
 class PreviousResponseNotFound(InvalidRequest):
@@ -221,6 +235,27 @@ class LimitReached(ApiError):
 
     status = 429
     type = "invalid_request_error"
+
+
+class RateLimited(ApiError):
+    """A limit by the minute or day is reached; the same request succeeds when the bucket has filled.
+
+    Args:
+        message: In OpenAI's words.
+        kind: `requests`, `tokens` or `upload bytes`: what there was too much of; the error's `type`.
+        retry_after: Seconds until it has filled far enough; sent as `retry-after`.
+        headers: That tell of the limits.
+    """
+
+    status = 429
+
+    def __init__(
+        self, message: str, *, kind: str, retry_after: float, headers: dict[str, str]
+    ) -> None:
+        super().__init__(message, code="rate_limit_exceeded")
+        self.type = kind  # type: ignore[misc]  # OpenAI's type says which limit it was
+        self.retry_after = retry_after
+        self.headers = headers
 
 
 class ModelServerUnavailable(ApiError):

@@ -60,6 +60,12 @@ class Settings(Schema):
     """Run programs that clients send as graders, in a confined process."""
     python_grader_seconds: float = Field(default=120, gt=0, le=3600)
     """How long such a program may take."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """That each key may ask models; None: not limited. Projects have limits of their own beside it."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Of questions and answers, for each key; None: not limited."""
+    upload_bytes_per_minute: int | None = Field(default=None, ge=1)
+    """That each key may send in files and parts; None: not limited."""
     webhook_allow_private: str = ""
     """Networks, comma-separated, where webhooks may go though they are not public, also over plain http."""
 

@@ -132,6 +132,14 @@ def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
     return [_chunk(chunk, part, envelope) for part in (words, ends) if part]
 
 
+def read_usage(event: bytes) -> Usage | None:
+    """Return what an event tells of the tokens that the whole answer took; only the last one does."""
+    if b'"choices":[]' not in event:
+        return None
+    chunk = _VllmChunk.model_validate_json(payload_of(event))
+    return chunk.usage and chunk.usage.told()
+
+
 def without_usage(chunk: Chunk) -> Chunk | None:
     """Return what a stream tells a client that asked for no usage; None: nothing."""
     if not chunk.choices:

@@ -15,6 +15,8 @@ from jobs.bases.catalog import Catalog
 from jobs.blobs import Blobs
 from jobs.engines import open_engines
 from jobs.keys import create_admin_key, create_key, open_key_ring
+from jobs.limits.limiter import open_limiter
+from jobs.metering import open_meter
 from jobs.queue import open_queue
 from jobs.services import Services
 from jobs.store.jobs import Outcome
@@ -117,6 +119,8 @@ def opener(
             open_engines(settings, offered, store.machines) as engines,
             open_key_ring(store) as keys,
             open_sender(settings.webhook_networks) as webhooks,
+            open_limiter(store.limits, settings) as limiter,
+            open_meter(store.usage) as meter,
         ):
             yield Services(
                 settings=settings,
@@ -127,6 +131,8 @@ def opener(
                 engines=engines,
                 keys=keys,
                 webhooks=webhooks,
+                limiter=limiter,
+                meter=meter,
             )
 
     return open_services

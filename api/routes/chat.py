@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from pydantic import Field
 
 from api.bodies import CHAT_BYTES, JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
+from api.headers import tell_limits
 from api.relay import Relay
 from jobs import inference, stored_completions
 from jobs.keys import Caller
@@ -53,6 +54,7 @@ async def answer_chat(
     chat = await parse_body(request, ChatRequest, limit=CHAT_BYTES, decided=decided)
     request_id = request.scope["state"].get("request_id")
     question = await inference.prepare(services, caller, chat, request_id=request_id)
+    tell_limits(request, question.account)
     return Relay(
         model=question.envelope.model,
         complete=partial(inference.complete, services, question),

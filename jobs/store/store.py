@@ -10,6 +10,7 @@ from jobs.store.batches import BatchRecords
 from jobs.store.chat_completions import ChatCompletionRecords
 from jobs.store.database import Database, open_database
 from jobs.store.files import FileRecords
+from jobs.store.idempotency import IdempotencyRecords
 from jobs.store.jobs import JobRecords
 from jobs.store.keys import KeyRecords
 from jobs.store.limits import LimitRecords
@@ -20,6 +21,7 @@ from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
 from jobs.store.responses import ResponseRecords
 from jobs.store.uploads import UploadRecords
+from jobs.store.usage import UsageRecords
 from jobs.store.webhooks import WebhookRecords
 
 
@@ -30,6 +32,7 @@ class Store:
     database: Database
     files: FileRecords
     uploads: UploadRecords
+    idempotency: IdempotencyRecords
     jobs: JobRecords
     batches: BatchRecords
     chat_completions: ChatCompletionRecords
@@ -42,6 +45,7 @@ class Store:
     machines: MachineRecords
     webhooks: WebhookRecords
     outbox: Outbox
+    usage: UsageRecords
 
     async def ping(self) -> None:
         """Raise whatever keeps the database from answering."""
@@ -61,6 +65,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             database=database,
             files=FileRecords(database),
             uploads=UploadRecords(database),
+            idempotency=IdempotencyRecords(database),
             jobs=JobRecords(database),
             batches=BatchRecords(database),
             chat_completions=ChatCompletionRecords(database),
@@ -73,4 +78,5 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             machines=MachineRecords(database),
             webhooks=WebhookRecords(database),
             outbox=Outbox(database),
+            usage=UsageRecords(database),
         )

@@ -135,6 +135,31 @@ uploads = Table(
     Index("uploads_by_status", "status", "expires_at"),
 )
 
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),  # the client's
+    Column("request_sha256", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("holder", String(64), nullable=False),  # the request that works on it
+    Column("held_until", Float, nullable=False),
+    Column("status", Integer),  # of the answer; null: none yet
+    Column("body", Text),
+    Index("idempotency_by_age", "created_at"),
+)
+
+job_requests = Table(
+    "job_requests",
+    metadata,
+    Column("key_id", String(64), primary_key=True),  # of the API key that asked
+    Column("request_sha256", String(64), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("retry_count", Integer, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Index("job_requests_by_age", "asked_at"),
+)
+
 upload_parts = Table(
     "upload_parts",
     metadata,
@@ -317,4 +342,24 @@ response_items = Table(
     Column("item", Text, nullable=False),  # schemas.response_items.Item
     Index("response_items_by_response", "response_id", "seq"),
     Index("response_items_by_id", "project_id", "id"),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column(
+        "minute", BigInteger, primary_key=True, autoincrement=False
+    ),  # Unix seconds of its beginning
+    Column("kind", String(16), primary_key=True),
+    Column("project_id", String(64), primary_key=True),
+    Column("api_key_id", String(64), primary_key=True),
+    Column("model", String(512), primary_key=True),
+    Column("batch", Boolean, primary_key=True),
+    Column("job_id", String(64), primary_key=True),  # empty: no job's
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("device_seconds", Float, nullable=False),
+    Index("usage_by_job", "job_id"),
 )

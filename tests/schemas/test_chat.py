@@ -58,15 +58,17 @@ def test_what_shapes_the_answer_goes_on() -> None:
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
         "reasoning_effort": "low", "stream": True,
     }  # fmt: skip
-    assert upstream(**fields) == upstream() | fields
+    always = {"stream_options": {"include_usage": True}}
+    assert upstream(**fields) == upstream() | fields | always
 
 
 def test_usage_of_a_stream() -> None:
-    """Of `stream_options` only what the engine knows goes on."""
+    """Of `stream_options` only what the engine knows goes on, and usage is always asked for: it is counted."""
     options = {"include_usage": True, "include_obfuscation": False}
     asked = upstream(stream=True, stream_options=options)
     assert asked["stream_options"] == {"include_usage": True}
-    assert "stream_options" not in upstream(stream=True, stream_options={})
+    assert upstream(stream=True)["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in upstream()
 
 
 def test_several_greedy_answers() -> None:

@@ -1,0 +1,1 @@
+"""Rate limits: counted in the process, against shares that it takes from Redis in advance."""

@@ -1,0 +1,80 @@
+"""Usage, as an administrator asks for it with OpenAI's SDK."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from openai import BadRequestError, OpenAI
+
+from tests.api_server import Server
+from tests.polling import eventually
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture(scope="module")
+def admin(server: Server) -> Iterator[OpenAI]:
+    """The SDK with an admin key."""
+    with OpenAI(
+        base_url=f"{server.url}/v1",
+        api_key=server.key,
+        admin_api_key=server.admin_key,
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+def used(admin: OpenAI, began: int, **query) -> list:
+    """All results since then, of today's bucket."""
+    page = admin.admin.organization.usage.completions(start_time=began, **query)
+    return [result for bucket in page.data for result in bucket.results]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_tokens_are_counted(client: OpenAI, admin: OpenAI, stream: bool) -> None:
+    """Each answer's tokens are there seconds later, by project, key and model, whether streamed or not."""
+    began = int(time.time())
+
+    def tokens() -> int:
+        found = used(admin, began, group_by=["project_id", "api_key_id", "model"])
+        mine = [result for result in found if result.model == "nano"]
+        assert all(result.project_id == "proj_default" for result in mine)
+        return sum(result.input_tokens + result.output_tokens for result in mine)
+
+    before = tokens()
+    answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=stream)
+    if stream:
+        assert list(answer)
+    eventually(lambda: tokens() == before + 11)
+
+
+def test_buckets_and_pages(admin: OpenAI) -> None:
+    """Minutes without usage are there too, and the next page goes on where this one ended."""
+    now = int(time.time())
+    usage = admin.admin.organization.usage
+    first = usage.completions(start_time=now - 600, end_time=now, bucket_width="1m", limit=4)
+    assert [bucket.end_time - bucket.start_time for bucket in first.data] == [60] * 4
+    assert first.has_more
+    second = usage.completions(
+        start_time=now - 600, end_time=now, bucket_width="1m", limit=4, page=first.next_page
+    )
+    assert second.data[0].start_time == first.data[-1].end_time
+
+
+def test_embeddings_and_unknown_projects(admin: OpenAI) -> None:
+    """Another kind is counted apart, and a filter that nothing fits finds nothing."""
+    page = admin.admin.organization.usage.embeddings(start_time=0, limit=1)
+    assert page.object == "page"
+    assert used(admin, int(time.time()) - 60, project_ids=["proj_none"]) == []
+
+
+def test_bad_queries(admin: OpenAI) -> None:
+    """Too many buckets and a range that ends before it begins are refused by name."""
+    usage = admin.admin.organization.usage
+    with pytest.raises(BadRequestError) as refused:
+        usage.completions(start_time=1, bucket_width="1d", limit=32)
+    assert refused.value.param == "limit"
+    with pytest.raises(BadRequestError) as refused:
+        usage.completions(start_time=100, end_time=100)
+    assert refused.value.param == "end_time"
