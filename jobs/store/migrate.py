@@ -27,6 +27,8 @@ def migrate(url: str) -> None:
         refuse_old_sqlite()
         if target.database:
             Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+            # Its owner's alone: it holds what webhooks are signed with. SQLite gives its log the same mode.
+            Path(target.database).touch(mode=0o600)
         engine = create_engine(target.set(drivername="sqlite"))
         event.listen(engine, "connect", lambda connection, _: _no_implicit_begin(connection))
         event.listen(engine, "begin", _begin_immediate)

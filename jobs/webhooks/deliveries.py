@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import secrets
 import time
+from secrets import randbelow
 from typing import Final
 
 from jobs.services import Services
@@ -51,7 +51,7 @@ class Deliveries:
             return []
         try:
             return await self._services.store.outbox.claim(
-                now=time.time(), lease=LEASE, busy=self._busy, limit=room
+                now=time.time(), lease=LEASE, busy=frozenset(self._busy), limit=room
             )
         except (OSError, ApiError) as exc:
             logger.warning("webhooks wait: %r", exc)
@@ -93,7 +93,7 @@ async def deliver(services: Services, delivery: Delivery) -> None:
     now = int(time.time())
     headers = signed_headers(delivery.id, delivery.body, secrets=delivery.secrets, now=now)
     attempt = await services.webhooks.send(delivery.url, delivery.body, headers)
-    outcome = outcome_of(delivery, attempt, now=time.time(), dice=secrets.randbelow(1000) / 1000)
+    outcome = outcome_of(delivery, attempt, now=time.time(), dice=randbelow(1000) / 1000)
     if not await services.store.outbox.record(delivery, outcome):
         logger.info("no longer ours: webhook_id=%s", delivery.id)
     elif outcome.status == "given_up":

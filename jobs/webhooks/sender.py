@@ -21,7 +21,8 @@ from schemas.base import Schema
 ANSWER_SECONDS: Final = 10.0
 """From looking up the name to the head of the answer. Of the body nothing is read."""
 _READ_BUFFER: Final = 4096
-_LOOKUPS_AT_ONCE: Final = 8
+_LOOKUPS_AT_ONCE: Final = 64
+"""Threads, started as they are needed: a name server that is slow for some names delays only those."""
 
 Lookup = Callable[[str], Sequence[str]]
 """Returns the addresses of a host; blocks. Raises OSError."""
@@ -42,12 +43,18 @@ class Sender:
     """Sends webhooks, and only where they may go."""
 
     def __init__(
-        self, allowed: Networks, lookup: Lookup, tls: ssl.SSLContext, threads: ThreadPoolExecutor
+        self,
+        allowed: Networks,
+        lookup: Lookup,
+        tls: ssl.SSLContext,
+        threads: ThreadPoolExecutor,
+        answer_seconds: float,
     ) -> None:
         self._allowed = allowed
         self._lookup = lookup
         self._tls = tls
         self._threads = threads
+        self._answer_seconds = answer_seconds
 
     def check(self, url: str) -> None:
         """Check what a URL says of itself; where its name leads is seen at each attempt.
@@ -60,12 +67,12 @@ class Sender:
     async def send(self, url: str, body: str, headers: Mapping[str, str]) -> Attempt:
         """POST `body` and tell how it went. Redirects are not followed, proxies not asked."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 return await self._post(url, body, headers)
         except TargetRefused as exc:
             return Attempt(error=exc.message)
         except TimeoutError:
-            return Attempt(error=f"No answer came within {ANSWER_SECONDS:.0f} s.")
+            return Attempt(error=f"No answer came within {self._answer_seconds:g} s.")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             return Attempt(error=_in_words(exc))
 
@@ -91,7 +98,7 @@ class Sender:
     async def _addresses(self, target: URL) -> list[Address]:
         """Look up where `target` leads, once, and check all of it."""
         loop = asyncio.get_running_loop()
-        # Threads of our own: names that take long to look up keep nothing else waiting.
+        # Threads of our own: names that take long to look up keep the process's other work from waiting.
         found = await loop.run_in_executor(self._threads, self._lookup, target.raw_host or "")
         addresses = [ip_address(text) for text in found]
         check_addresses(target, addresses, allowed=self._allowed)
@@ -100,7 +107,11 @@ class Sender:
 
 @asynccontextmanager
 async def open_sender(
-    allowed: Networks, *, lookup: Lookup | None = None, tls: ssl.SSLContext | None = None
+    allowed: Networks,
+    *,
+    lookup: Lookup | None = None,
+    tls: ssl.SSLContext | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> AsyncGenerator[Sender]:
     """Make a sender.
 
@@ -108,6 +119,7 @@ async def open_sender(
         allowed: Networks that need not be public, and may be asked without TLS.
         lookup: How to look up names; None: as the system does.
         tls: Whom to trust; None: whom the system trusts.
+        answer_seconds: How long one attempt may take.
     """
     threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, thread_name_prefix="webhook-lookup")
     try:
@@ -116,6 +128,7 @@ async def open_sender(
             system_lookup if lookup is None else lookup,
             ssl.create_default_context() if tls is None else tls,
             threads,
+            answer_seconds,
         )
     finally:
         threads.shutdown(wait=False, cancel_futures=True)

@@ -1,9 +1,9 @@
 """Signatures of the Standard Webhooks scheme, as OpenAI's SDKs check them."""
 
 import base64
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Final
 
 from standardwebhooks import Webhook
@@ -17,7 +17,7 @@ _USER_AGENT: Final = "OpenAI/1.0 (compatible; retune)"
 
 def new_secret() -> str:
     """Return a signing secret: `whsec_` and 32 random bytes in base64."""
-    return WHSEC + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    return WHSEC + base64.b64encode(token_bytes(_SECRET_BYTES)).decode()
 
 
 def signed_headers(

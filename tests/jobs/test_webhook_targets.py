@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.webhooks.sender import open_sender
+from jobs.webhooks.sender import Attempt, open_sender
 from jobs.webhooks.targets import TargetRefused, is_public, parse_target
 from tests.receiver import running_receiver
 
@@ -246,6 +246,33 @@ async def test_a_body_without_end_is_not_read():
         attempt = await send(sender, f"http://127.0.0.1:{port}/")
     assert attempt.status_code == 200
     assert written < 2**24
+
+
+async def test_what_takes_too_long_is_no_answer():
+    """A head that comes letter by letter, a name that is never found: both end in time."""
+
+    async def dawdle(reader, writer):
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nx: ")
+        while not writer.is_closing():
+            writer.write(b"a")
+            await asyncio.sleep(0.01)
+
+    over = threading.Event()
+
+    def never(_host):
+        over.wait(30)
+        return []
+
+    async with await asyncio.start_server(dawdle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_sender(LOOPBACK, answer_seconds=0.2) as sender:
+            slow = await send(sender, f"http://127.0.0.1:{port}/")
+    async with open_sender(LOOPBACK, lookup=never, answer_seconds=0.2) as sender:
+        unfound = await send(sender, "https://hooks.example/")
+    over.set()
+    for attempt in (slow, unfound):
+        assert attempt == Attempt(error="No answer came within 0.2 s.")
 
 
 async def test_an_unknown_name_and_a_closed_port_are_told():

@@ -289,6 +289,23 @@ async def test_a_slow_endpoint_holds_up_no_other(services, receiver, sending):
         ]
 
 
+async def test_several_senders_send_nothing_twice(services, receiver, sending):
+    """Three workers, two endpoints, twenty-one events: forty-two calls."""
+    for _ in range(2):
+        await listening(services, receiver.url)
+    async with asyncio.TaskGroup() as group:
+        others = [group.create_task(Deliveries(services).run()) for _ in range(2)]
+        for _ in range(20):
+            await ended_job(services)
+        await asyncio.to_thread(receiver.wait_for, 40)
+        await ended_job(services)  # whatever came twice would have come before it
+        await asyncio.to_thread(receiver.wait_for, 42)
+        for task in others:
+            task.cancel()
+    ids = [sent.headers["webhook-id"] for sent in receiver.received]
+    assert len(ids) == len(set(ids)) == 42
+
+
 async def test_a_worker_tells_of_the_jobs_it_ends(services, receiver):
     """Whose file is gone has failed, whom its owner cancels is cancelled: both are told."""
     await listening(services, receiver.url)
@@ -349,6 +366,14 @@ async def test_a_project_has_twenty_endpoints_at_most(services, receiver):
         await listening(services, receiver.url)
     assert caught.value.code == "webhook_endpoint_limit_reached"
     await listening(services, receiver.url, caller=STRANGER)
+
+
+async def test_signing_secrets_lie_in_a_file_of_the_owners(services):
+    """Database and log can be read by who runs the server, and nobody else."""
+    await listening(services, "http://127.0.0.1:1024/")
+    files = list(services.settings.data_dir.glob("retune.db*"))
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 async def test_it_works_on_either_database(database_url):
