@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 # Of `make demo`: smollm2-135m (real, minutes) or retune-nano (tiny, one minute).
 BASE ?= smollm2-135m
+# Of `make fuzz`, for each target.
+FUZZ_SECONDS ?= 30
 # What torch and vLLM are installed for: gpu where an NVIDIA driver answers, else cpu.
 DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # Where prepared bases lie: the same default as the program's own.
@@ -21,7 +23,7 @@ UNIT := not engine and not training and not real_base and not slow
 
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead sdk-suite test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead sdk-suite fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +50,12 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
 	$(BIN)/python -m tests.bench.overhead --base $(BASE)
 
+fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
+	@for target in tests/fuzz/fuzz_*.py; do \
+	  $(call say,"$$target"); \
+	  $(BIN)/python -m tests.fuzz.$$(basename $$target .py) -max_total_time=$(FUZZ_SECONDS); \
+	done
+
 test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then training, then real engines
 	@$(call say,"Tests that train")
 	$(PYTEST) -m "training and not engine and not real_base and not slow" --durations=5
@@ -57,7 +65,7 @@ test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then
 sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the application, loose and strict
 	$(BIN)/python -m tests.conformance.sdk_suite
 
-test-all: test ## The long ones as well
+test-all: test fuzz ## The long ones as well
 	@$(call say,"Tests that take minutes each")
 	$(PYTEST) -m slow --durations=10
 

@@ -147,6 +147,25 @@ def test_input_items(http: httpx.Client, validate: Validate) -> None:
     validate(listed, "ResponseItemList")
 
 
+def test_graders(http: httpx.Client, validate: Validate) -> None:
+    """A grader that was tried, and each kind of grader as it is shown."""
+    check = {"type": "string_check", "name": "c", "input": "a", "reference": "a", "operation": "eq"}
+    alike = {"type": "text_similarity", "name": "t", "input": "a", "reference": "a"}
+    judge = {"type": "score_model", "name": "j", "model": "nano", "input": HELLO}
+    graders = [
+        check,
+        alike | {"evaluation_metric": "bleu"},
+        judge,
+        {"type": "multi", "name": "m", "graders": check, "calculate_output": "c"},
+    ]
+    for grader in graders:
+        shown = http.post("/v1/fine_tuning/alpha/graders/validate", json={"grader": grader})
+        validate(shown.json(), "ValidateGraderResponse")
+        asked = {"grader": grader, "model_sample": "a"}
+        run = http.post("/v1/fine_tuning/alpha/graders/run", json=asked)
+        validate(run.json(), "RunGraderResponse")
+
+
 def test_errors(http: httpx.Client, validate: Validate) -> None:
     """What is refused comes in OpenAI's envelope."""
     for answer in (http.get("/v1/files/none"), http.post("/v1/fine_tuning/jobs", json={})):
