@@ -63,7 +63,7 @@ class _Asking:
         self._journal = journal
         self._pending = in_thread(pending)
         self._turn_to_read = asyncio.Lock()
-        self._ask = ENDPOINTS[claim.batch.endpoint]
+        self._ask = ENDPOINTS[claim.batch.endpoint].ask
         self._base = claim.record.plan.base
         self._turns = pace.at(self._base)
 

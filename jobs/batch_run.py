@@ -11,6 +11,7 @@ from typing import Final
 from jobs import models
 from jobs.batch_asking import ask_all
 from jobs.batch_claim import BatchClaim
+from jobs.batch_endpoints import ENDPOINTS
 from jobs.batch_input import Findings, check_input
 from jobs.batch_lifecycle import advance, is_over
 from jobs.batch_pace import Pace
@@ -20,7 +21,7 @@ from jobs.services import Services
 from jobs.store.batches import BatchChange, BatchOutcome, BatchRecord
 from jobs.store.records import Fenced
 from schemas.batches import BatchError, BatchErrors, RequestCounts
-from schemas.errors import ApiError, NotFound
+from schemas.errors import ApiError, Forbidden, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -135,10 +136,11 @@ async def _validate(claim: BatchClaim, input_path: Path) -> None:
         await claim.change(partial(_failed, errors=findings.errors))
         return
     try:
-        target = await models.target(claim.services, claim.caller, findings.model)
-    except NotFound as exc:
+        task = ENDPOINTS[claim.batch.endpoint].task
+        target = await models.target(claim.services, claim.caller, findings.model, task=task)
+    except (NotFound, Forbidden) as exc:
         unknown = BatchError(
-            code="model_not_found", line=1, message=exc.message, param="body.model"
+            code=exc.code or "invalid_model", line=1, message=exc.message, param="body.model"
         )
         await claim.change(partial(_failed, errors=[unknown]))
         return

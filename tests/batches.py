@@ -2,13 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobs import batches, files
+from jobs.batch_run import BatchRunner
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.batches import Batch, BatchCreate
+from schemas.settings import Settings
+from tests.api_server import opener
+from tests.fake_engine import FakeEngine
 
 CALLER = Caller(project_id="proj_a", organization_id="local", key_id="key_1")
 CHAT = "/v1/chat/completions"
@@ -67,3 +73,23 @@ def results(services: Services, batch: Batch) -> dict[str, dict[str, dict]]:
         assert seen.isdisjoint(found[kind])
         seen |= found[kind].keys()
     return found
+
+
+@contextmanager
+def running_batches(settings: Settings, engine: FakeEngine) -> Iterator[None]:
+    """Run batches as a worker does, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+
+    async def work() -> None:
+        async with opener(engine)(settings) as services:
+            await BatchRunner(services, owner="worker-tests").run()
+
+    task = loop.create_task(work())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
