@@ -336,7 +336,7 @@ class ResponseRequest(Conversation):
     """The body of `POST /v1/responses`."""
 
     max_output_tokens: int | None = Field(default=None, ge=16, le=10_000_000)
-    max_tool_calls: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_tool_calls: int | None = Field(default=None, ge=0, le=10_000_000)
     """Limits calls of hosted tools only, of which there are none."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)

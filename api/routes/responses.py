@@ -30,7 +30,7 @@ class RetrieveResponse(Schema):
 class ListInputItems(Schema):
     """The query of a list of what a response was asked."""
 
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: int = Field(default=20, ge=0, le=100)
     order: Literal["asc", "desc"] = "desc"
     after: str | None = None
 
