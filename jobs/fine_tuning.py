@@ -10,6 +10,7 @@ from jobs.keys import Caller
 from jobs.lifecycle import advance, is_terminal
 from jobs.pausing import ask_to_pause, ask_to_resume
 from jobs.services import Services
+from jobs.store.idempotency import Attempt
 from jobs.store.jobs import Outcome
 from jobs.store.records import JobRecord, Plan
 from schemas.base import CursorPage, Page
@@ -19,8 +20,12 @@ from schemas.fine_tuning_requests import JobCreate
 from schemas.ids import new_id
 
 
-async def create(services: Services, caller: Caller, request: JobCreate) -> Job:
+async def create(
+    services: Services, caller: Caller, request: JobCreate, *, attempt: Attempt | None = None
+) -> Job:
     """Record a job and wake a worker. The job is safe once this returns, Redis or not.
+
+    Where another try of the same request made a job already, return that one.
 
     Raises:
         InvalidRequest: The model is not offered, a file is not there or not for training, or
@@ -45,7 +50,7 @@ async def create(services: Services, caller: Caller, request: JobCreate) -> Job:
     )
     plan = Plan(suffix=accepted.suffix, init_adapter_id=accepted.init_adapter_id)
     record = JobRecord(job=job, project_id=caller.project_id, base=accepted.base, plan=plan)
-    await services.store.jobs.add(record, [events.created(job.id)])
+    job = await services.store.jobs.add(record, [events.created(job.id)], attempt=attempt)
     await services.queue.kick(job.id)
     return job
 

@@ -30,6 +30,7 @@ async def tidy(services: Services, *, now: int) -> None:
     await stored_completions.delete_expired(services, now=now)
     await responses.delete_expired(services, now=now)
     await uploads.delete_over(services, now=now)
+    await services.store.idempotency.forget(now=now)
     await asyncio.to_thread(services.blobs.sweep_abandoned, before=now - _ABANDONED_AFTER)
     for work_id in services.blobs.work_ids():
         if work_id.startswith("batch_"):

@@ -6,6 +6,7 @@ from litestar.params import FromPath
 from pydantic import Field
 
 from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
+from api.idempotency import attempt_of
 from jobs import fine_tuning
 from jobs.keys import Caller
 from jobs.services import Services
@@ -40,7 +41,7 @@ class FineTuning(Controller):
         caller: NamedDependency[Caller],
     ) -> Job:
         body = await parse_body(request, JobCreate, limit=JOB_BYTES)
-        return await fine_tuning.create(services, caller, body)
+        return await fine_tuning.create(services, caller, body, attempt=attempt_of(request))
 
     @get()
     async def list_all(

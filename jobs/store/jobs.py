@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.lifecycle import is_terminal
 from jobs.store.database import Database
+from jobs.store.idempotency import Attempt, first_job
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import page
@@ -69,16 +70,31 @@ class JobRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, record: JobRecord, events: Sequence[NewEvent]) -> None:
+    async def add(
+        self, record: JobRecord, events: Sequence[NewEvent], *, attempt: Attempt | None = None
+    ) -> Job:
         """Record a new job and its first events, in one transaction.
+
+        Args:
+            record: The job.
+            events: Its first.
+            attempt: Which try of the client's this is; None: nothing can repeat it.
+
+        Returns:
+            The job; or the one that another try of the same request made, and nothing is recorded.
 
         Raises:
             LimitReached: Its project may not have as many.
         """
         async with self._database.write() as connection:
+            if attempt is not None:
+                job_id = await first_job(connection, attempt, record.job)
+                if job_id != record.job.id:
+                    return _record((await connection.execute(_one(job_id, None))).one()).job
             await ensure_room_for_job(connection, record.project_id, record.job)
             await connection.execute(insert(jobs).values(**_columns(record)))
             await _add_events(connection, record.job.id, events)
+        return record.job
 
     async def get(self, job_id: str, *, project_id: str | None = None) -> JobRecord:
         """Return a job; with `project_id` only where it is the project's.
