@@ -42,6 +42,9 @@ _FINISH_REASONS: Final[dict[str | None, FinishReason]] = {
     "length": "length",
 }
 
+_NO_CHOICES: Final = (b'"choices":[]', b'"choices": []')
+"""What the event that tells of usage holds: cheaper to look for than to parse every event twice."""
+
 
 class Envelope(Schema):
     """What a client sees in place of vLLM's own names for one answer."""
@@ -134,7 +137,7 @@ def read_event(event: bytes, envelope: Envelope) -> list[Chunk]:
 
 def read_usage(event: bytes) -> Usage | None:
     """Return what an event tells of the tokens that the whole answer took; only the last one does."""
-    if b'"choices":[]' not in event:
+    if not any(mark in event for mark in _NO_CHOICES):
         return None
     chunk = _VllmChunk.model_validate_json(payload_of(event))
     return chunk.usage and chunk.usage.told()
