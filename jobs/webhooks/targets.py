@@ -75,7 +75,7 @@ def parse_target(text: str, *, allowed: Networks) -> URL:
         raise TargetRefused("it must not hold spaces, control characters or backslashes.")
     try:
         url = URL(text)
-    except (ValueError, TypeError) as exc:
+    except (ValueError, IndexError) as exc:  # yarl 1.25 indexes past the end of `https://[]@`
         raise TargetRefused("it is not a URL.") from exc
     if url.scheme != "https" and not (allowed and url.scheme == "http"):
         raise TargetRefused("it must begin with 'https://'.")

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -54,6 +54,7 @@ def test_what_is_public_is_taken(url):
         "https://*/",
         "https://a..b/",
         "https://" + "a" * 64 + ".com/",
+        "https://[]@",
         "https://example.com:22/",
         "https://example.com:0/",
         "https://example.com:99999/",
@@ -120,6 +121,24 @@ def test_what_python_holds_for_private_is_not_public(address):
         assert not address.is_private
         assert not address.is_multicast
         assert not address.is_reserved
+
+
+URL_PIECES = st.sampled_from(
+    [*"abx019:/@[]%.?#\\-_ü。\uff11\u200b\u0661\ud800 \n", "//", "0x7f", "::1", "127.0.0.1"]
+)
+
+
+@given(st.lists(URL_PIECES, max_size=12).map("".join) | st.text(max_size=20))
+def test_any_text_is_taken_or_refused(text):
+    """Nothing else comes out; and what is taken names a host that no resolver reads as a number."""
+    try:
+        url = parse_target(f"https://{text}", allowed=[])
+    except TargetRefused:
+        return
+    assert url.scheme == "https"
+    assert url.raw_user is None
+    host = (url.raw_host or "").rstrip(".")
+    assert ":" in host or not host.rpartition(".")[2].isdigit() or is_public(ip_address(host))
 
 
 def test_plain_http_is_only_for_networks_that_the_operator_names():
