@@ -21,11 +21,13 @@ from schemas.completions import AbsentIfNone
 
 MAX_GRADERS: Final = 16
 """In a multi grader."""
-MAX_LABELS: Final = 100
+MAX_LABELS: Final = 50
+MAX_LABEL_CHARACTERS: Final = 100
+"""Together they fit into a schema that an engine is sent (`schemas.chat.MAX_SCHEMA_BYTES`), however escaped."""
 MAX_SOURCE_CHARACTERS: Final = 256 * 1024
 
 Name = Annotated[str, Field(min_length=1, max_length=512)]
-Label = Annotated[str, Field(min_length=1, max_length=512)]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS)]
 Operation = Literal["eq", "ne", "like", "ilike"]
 SimilarityMetric = Literal[
     "cosine", "fuzzy_match", "bleu", "gleu", "meteor",

@@ -20,6 +20,7 @@ import resource
 import struct
 import sysconfig
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -118,11 +119,12 @@ class Limits:
     """In each file."""
 
 
-def confine(*, writable: Path, limits: Limits) -> None:
+def confine(*, writable: Path, private: Path, limits: Limits) -> None:
     """Give up what the module's docstring says, for good.
 
     Args:
         writable: The one directory that stays.
+        private: A directory that must be out of reach; a check, should it lie among the libraries.
         limits: On everything else.
 
     Raises:
@@ -132,7 +134,7 @@ def confine(*, writable: Path, limits: Limits) -> None:
         program = _filter(platform.machine())
         _limit_resources(limits)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        _restrict_files(writable)
+        _restrict_files(writable, private)
         _install(program)
     except OSError as exc:
         raise CannotConfine(exc.errno, f"cannot confine: {exc}") from exc
@@ -148,10 +150,11 @@ def _limit_resources(limits: Limits) -> None:
     ):
         resource.setrlimit(kind, (limit, limit))
     # Where the whole machine runs out of memory, this process goes first.
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(OSError):  # a courtesy
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _restrict_files(writable: Path) -> None:
+def _restrict_files(writable: Path, private: Path) -> None:
     version = _call(_CREATE_RULESET, None, 0, _VERSION)
     if version < _OLDEST_LANDLOCK:
         raise OSError(errno.ENOSYS, "Landlock is older than that of Linux 6.2")
@@ -161,6 +164,8 @@ def _restrict_files(writable: Path) -> None:
     own = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     own |= {str(Path(paths["stdlib"]).parent)}  # libpython
     for path in (*own, *_LIBRARIES):
+        if private.resolve().is_relative_to(Path(path).resolve()):
+            raise OSError(errno.EACCES, f"{private} lies in {path}, which programs can read")
         _allow(ruleset, Path(path), _READ)
     _allow(ruleset, writable, _WRITE)
     _call(_RESTRICT_SELF, ruleset, 0)

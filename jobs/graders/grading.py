@@ -155,6 +155,7 @@ class _Trial:
                     services.grader_children,
                     grader.source,
                     self.scope,
+                    private=services.settings.data_dir.absolute(),
                     seconds=services.settings.python_grader_seconds,
                 )
         assert_never(grader)

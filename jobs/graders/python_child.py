@@ -23,13 +23,17 @@ _SHOWN_CHARACTERS: Final = 2000
 def main() -> None:
     """Grade what standard input describes, and answer on standard output.
 
-    In: `{source, sample, item, limits: {seconds, memory_bytes, file_bytes}}`. Out: `{"reward": number}`,
+    In: `{source, sample, item, private, limits: {seconds, memory_bytes, file_bytes}}`. Out: `{"reward": number}`,
     `{"error": what the program did wrong}` or `{"unconfined": why nothing was run}`.
     """
     asked = json.load(sys.stdin.buffer)
     answer = _take_standard_streams()
     try:
-        confine(writable=Path.cwd(), limits=Limits(**asked["limits"]))
+        confine(
+            writable=Path.cwd(),
+            private=Path(asked["private"]),
+            limits=Limits(**asked["limits"]),
+        )
         said = _grade(asked["source"], asked["sample"], asked["item"])
     except CannotConfine as exc:
         said = {"unconfined": str(exc)}

@@ -43,7 +43,9 @@ class _Answer(Schema):
     unconfined: str | None = None
 
 
-async def grade(children: Children, source: str, scope: Scope, *, seconds: float) -> Outcome:
+async def grade(
+    children: Children, source: str, scope: Scope, *, private: Path, seconds: float
+) -> Outcome:
     """Return what the program's `grade(sample, item)` returns.
 
     What the program does wrong is a runtime error; where the machine cannot confine it, nothing is run, and it
@@ -53,12 +55,14 @@ async def grade(children: Children, source: str, scope: Scope, *, seconds: float
         children: To run it.
         source: Of the program.
         scope: Its arguments.
+        private: A directory that the program must not reach, wherever it lies.
         seconds: How long it may take, and how much processor time.
     """
     question: dict[str, JsonValue] = {
         "source": source,
         "sample": {"output_json": None, **scope["sample"]},
         "item": scope["item"],
+        "private": str(private),
         "limits": {
             "seconds": math.ceil(seconds),
             "memory_bytes": MEMORY_BYTES,

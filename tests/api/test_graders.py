@@ -355,3 +355,11 @@ def test_item_must_be_an_object(http: httpx.Client) -> None:
     assert answer.json()["error"]["param"] == "item"
     answer = http.post(RUN, json={"grader": CHECK})
     assert answer.json()["error"]["code"] == "missing_required_parameter"
+
+
+def test_largest_labels(http: httpx.Client) -> None:
+    """As many and as long labels as are taken, in any script, fit into what the engine is asked."""
+    labels = [f"{'🙂' * 96}{number:04}" for number in range(50)]
+    grader = labelling("hello") | {"labels": labels, "passing_labels": labels}
+    errors = run(http, multi("label", {"label": grader}))["metadata"]["errors"]
+    assert errors == alone(model_grader_parse_error=True)

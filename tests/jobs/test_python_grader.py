@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sysconfig
 import time
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from jobs.graders import python_grader
 from jobs.graders.children import Children
 from jobs.graders.outcome import Outcome
 
+PRIVATE = Path("/var/lib/retune")
 SCOPE = {"item": {"answer": "42"}, "sample": {"output_text": "42"}}
 
 
 async def run(source: str, *, seconds: float = 20) -> Outcome:
-    return await python_grader.grade(Children(), source, SCOPE, seconds=seconds)
+    return await python_grader.grade(Children(), source, SCOPE, private=PRIVATE, seconds=seconds)
 
 
 async def failure(body: str, *, seconds: float = 20) -> str:
@@ -230,6 +232,16 @@ async def test_disk() -> None:
     assert "Operation not permitted" in await failure("import os\nos.mkdir('deep')")
 
 
+async def test_records_among_the_libraries(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the data directory would be readable, nothing is run, and the operator reads why."""
+    records = Path(sysconfig.get_path("purelib")) / "records"
+    source = "def grade(sample, item):\n    return 1.0\n"
+    outcome = await python_grader.grade(Children(), source, SCOPE, private=records, seconds=20)
+    assert outcome.reward == 0.0
+    assert outcome.errors.python_grader_server_error_type == "sandbox_unavailable"
+    assert "which programs can read" in caplog.text
+
+
 async def test_machine_that_cannot_confine() -> None:
     """Where the machine cannot confine, nothing is run."""
 
@@ -237,7 +249,7 @@ async def test_machine_that_cannot_confine() -> None:
         async def ask(self, *_: object, **__: object) -> bytes:
             return b'{"unconfined": "cannot confine: Function not implemented"}'
 
-    outcome = await python_grader.grade(Elsewhere(), "", SCOPE, seconds=1)
+    outcome = await python_grader.grade(Elsewhere(), "", SCOPE, private=PRIVATE, seconds=1)
     assert outcome.reward == 0.0
     assert outcome.errors.python_grader_server_error
     assert outcome.errors.python_grader_server_error_type == "sandbox_unavailable"
