@@ -1,26 +1,16 @@
 """`/v1/embeddings`: the request, what of it an engine is asked, and the answer."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import RequestBody, Schema
+from schemas.prompts import Prompt, count_prompts, count_tokens
 
 MAX_INPUTS: Final = 2048
 MAX_TOKENS: Final = 300_000
 """Of all inputs together, where they come as tokens."""
-
-InputToken = Annotated[int, Field(ge=0, lt=2**31)]
-InputText = Annotated[str, Field(min_length=1)]
-InputTokens = Annotated[list[InputToken], Field(min_length=1, max_length=MAX_TOKENS)]
-Input = (
-    InputText
-    | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
-    | InputTokens
-    | Annotated[list[InputTokens], Field(min_length=1, max_length=MAX_INPUTS)]
-)
-"""A text, several texts, the token ids of one text, or those of several."""
 
 EncodingFormat = Literal["float", "base64"]
 
@@ -29,16 +19,21 @@ class EmbeddingRequest(RequestBody):
     """The body of `POST /v1/embeddings`."""
 
     model: str = Field(min_length=1, max_length=512)
-    input: Input
+    input: Prompt
     encoding_format: EncodingFormat | None = None
     dimensions: int | None = Field(default=None, ge=1, le=100_000)
     user: str | None = None
 
     @field_validator("input")
     @classmethod
-    def _fits_in_one_request(cls, value: Input) -> Input:
-        n_tokens = sum(len(one) for one in value if isinstance(one, list))
-        if n_tokens > MAX_TOKENS:
+    def _fits_in_one_request(cls, value: Prompt) -> Prompt:
+        if (n_inputs := count_prompts(value)) > MAX_INPUTS:
+            raise PydanticCustomError(
+                "array_above_max_length",
+                f"Invalid '{{param}}': array too long. Expected an array with maximum length "
+                f"{MAX_INPUTS}, but got an array with length {n_inputs} instead.",
+            )
+        if (n_tokens := count_tokens(value)) > MAX_TOKENS:
             raise PydanticCustomError(
                 "invalid_value",
                 f"Invalid '{{param}}': {n_tokens} tokens in one request; at most {MAX_TOKENS} are taken.",

@@ -90,15 +90,10 @@ def stored_messages(completion_id: str, request: ChatRequest) -> list[StoredMess
 
 def _stored_message(id: str, message: dict[str, Any]) -> StoredMessage:
     content = message.get("content")
-    in_parts = isinstance(content, list)
-    return StoredMessage.model_validate(
-        message
-        | {
-            "id": id,
-            "content": None if in_parts else content,
-            "content_parts": [_text_part(part) for part in content] if in_parts else None,
-        }
-    )
+    shown: dict[str, Any] = {"content": content}
+    if isinstance(content, list):
+        shown = {"content": None, "content_parts": [_text_part(part) for part in content]}
+    return StoredMessage.model_validate(message | shown | {"id": id})
 
 
 def _text_part(part: dict[str, Any]) -> TextPart:

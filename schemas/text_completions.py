@@ -19,6 +19,7 @@ from schemas.chat import (
     only_of_a_stream,
 )
 from schemas.completions import Usage
+from schemas.prompts import Prompt, count_prompts
 
 MAX_PROMPTS: Final = 128
 """OpenAI takes 2048; each is a sequence of its own on the device."""
@@ -35,18 +36,6 @@ def _refuse_suffix(value: str | None) -> str | None:
             "text. Leave it out.",
         )
     return value
-
-
-PromptToken = Annotated[int, Field(ge=0, lt=2**31)]
-PromptText = Annotated[str, Field(min_length=1)]
-PromptTokens = Annotated[list[PromptToken], Field(min_length=1, max_length=1_000_000)]
-Prompt = (
-    PromptText
-    | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS)]
-    | PromptTokens
-    | Annotated[list[PromptTokens], Field(min_length=1, max_length=MAX_PROMPTS)]
-)
-"""A text, several texts, the token ids of one prompt, or those of several."""
 
 
 class TextRequest(RequestBody):
@@ -125,8 +114,13 @@ class TextRequest(RequestBody):
     @field_validator("prompt")
     @classmethod
     def _fits_on_the_device(cls, value: Prompt, info: ValidationInfo) -> Prompt:
-        is_several = isinstance(value, list) and not isinstance(value[0], int)
-        n_prompts = len(value) if is_several else 1
+        n_prompts = count_prompts(value)
+        if n_prompts > MAX_PROMPTS:
+            raise PydanticCustomError(
+                "array_above_max_length",
+                f"Invalid '{{param}}': array too long. Expected an array with maximum length "
+                f"{MAX_PROMPTS}, but got an array with length {n_prompts} instead.",
+            )
         wanted = n_prompts * (info.data.get("best_of") or info.data.get("n") or 1)
         if wanted > MAX_SEQUENCES:
             raise PydanticCustomError(

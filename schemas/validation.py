@@ -30,6 +30,7 @@ _UNKNOWN: Final = "extra_forbidden"
 _MISSING: Final = {"missing", "union_tag_not_found"}
 _LITERALS: Final = {"literal_error", "union_tag_invalid"}
 _OURS: Final = {
+    "array_above_max_length",
     "invalid_parameter_combination",
     "invalid_value",
     "unsupported_parameter",

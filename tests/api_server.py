@@ -81,7 +81,7 @@ class Server:
 
 
 def catalog(engine: FakeEngine) -> Catalog:
-    """Two bases on one engine, one with a slash in its name, and one without an engine."""
+    """Two bases on one engine, one with a slash in its name, one that embeds, and one without an engine."""
     bases = [
         BaseModelInfo(
             name=name,
@@ -93,11 +93,13 @@ def catalog(engine: FakeEngine) -> Catalog:
             digest="d",
             created=1,
             engine_url=engine_url,
+            task=task,
         )
-        for name, engine_url in (
-            ("nano", engine.url),
-            ("meta/Nano-2", engine.url),
-            ("lost", None),
+        for name, engine_url, task in (
+            ("nano", engine.url, "generate"),
+            ("meta/Nano-2", engine.url, "generate"),
+            ("lost", None, "generate"),
+            ("vectors", engine.url, "embed"),
         )
     ]
     return Catalog(bases, aliases={"gpt-4o-mini": "nano"})

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from aiohttp import web
 
+from tests.fake_texts import embeddings, prompts_of, text_completion, text_events
 from tests.polling import eventually
 
 WORDS = ("Hel", "lo, ", "wörld", " 🙂")
@@ -47,6 +48,8 @@ class FakeEngine:
                 web.post("/v1/load_lora_adapter", self._load),
                 web.post("/v1/unload_lora_adapter", self._unload),
                 web.post("/v1/chat/completions", self._chat),
+                web.post("/v1/completions", self._text),
+                web.post("/v1/embeddings", self._embed),
             ]
         )
         # As uvicorn does for vLLM: a client that goes ends what it asked for.
@@ -80,11 +83,31 @@ class FakeEngine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
+        wish = asked["messages"][-1]["content"]
+        return await self._answer(request, asked, wish, _completion, _events)
+
+    async def _text(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        wish = prompts_of(asked)[-1]
+        return await self._answer(request, asked, wish, text_completion, text_events)
+
+    async def _embed(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        wish = str(asked["input"])
+        return await self._answer(request, asked, wish, embeddings, text_events)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        asked: dict,
+        wish: str,
+        whole: Callable[[dict], dict],
+        events: Callable[[dict], Iterator[bytes]],
+    ) -> web.StreamResponse:
         self.requests.append(asked)
         is_base = asked["model"].startswith("base-")
         if not is_base and asked["model"] not in self.adapters:
             return _error(404, f"The model `{asked['model']}` does not exist.", "NotFoundError")
-        wish = asked["messages"][-1]["content"]
         if wish == "refuse":
             return _error(
                 400, "stop cannot contain an empty string. (parameter=stop)", "BadRequestError"
@@ -96,20 +119,22 @@ class FakeEngine:
         try:
             await asyncio.sleep(self.answers_after)
             if asked.get("stream"):
-                return await self._stream(request, asked, wish)
+                return await self._stream(request, events(asked), wish)
             if wish == "hold":
                 await asyncio.Event().wait()
-            return web.json_response(_completion(asked))
+            return web.json_response(whole(asked))
         except asyncio.CancelledError:
             self.stopped_early += 1
             raise
         finally:
             self.generating -= 1
 
-    async def _stream(self, request: web.Request, asked: dict, wish: str) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, events: Iterator[bytes], wish: str
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        for event in _events(asked):
+        for event in events:
             # In pieces, so that no event and no character arrives in one.
             await response.write(event[:11])
             await response.write(event[11:])

@@ -32,8 +32,8 @@ async def ask_deployment(
     caller: NamedDependency[Caller],
 ) -> ASGIApp:
     """Answer; a deployment is a model, whose name may hold slashes, encoded or not."""
-    for ending, answer in _ANSWERS.items():
-        model = path.removeprefix("/").removesuffix(ending)
-        if path.endswith(ending) and model:
-            return await answer(request, services, caller, model=model)
-    raise NotFoundException
+    ending = next((ending for ending in _ANSWERS if path.endswith(ending)), "")
+    model = path.removesuffix(ending).removeprefix("/")
+    if not ending or not model:
+        raise NotFoundException
+    return await _ANSWERS[ending](request, services, caller, model=model)

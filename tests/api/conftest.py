@@ -29,6 +29,18 @@ def client(server) -> Iterator[OpenAI]:
 
 
 @pytest.fixture(scope="session")
+def strict(server) -> Iterator[OpenAI]:
+    """The same SDK, which raises where an answer is not of the type that it documents."""
+    with OpenAI(
+        base_url=f"{server.url}/v1",
+        api_key=server.key,
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def http(server) -> Iterator[httpx.Client]:
     """A plain client with the key, for what the SDK would not send."""
     headers = {"authorization": f"Bearer {server.key}"}
