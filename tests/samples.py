@@ -2,10 +2,12 @@
 
 import time
 
+from jobs.store.batches import BatchPlan, BatchRecord
 from jobs.store.records import FileRecord, JobRecord, Plan, UploadRecord
+from schemas.batches import Batch
 from schemas.files import File
 from schemas.fine_tuning import Hyperparameters, Job, Method, Supervised
-from schemas.ids import new_id
+from schemas.ids import new_hex_id, new_id
 from schemas.uploads import Upload
 
 
@@ -29,6 +31,20 @@ def job(**update) -> Job:
 def record(project_id="proj_a", **update) -> JobRecord:
     """A job's record, nobody's yet."""
     return JobRecord(job=job(**update), project_id=project_id, base="retune-nano", plan=Plan())
+
+
+def batch_record(project_id="proj_a", **update) -> BatchRecord:
+    """A batch as `create` makes it, nobody's yet."""
+    now = int(time.time())
+    fields = {
+        "id": new_hex_id("batch_"),
+        "endpoint": "/v1/chat/completions",
+        "input_file_id": "file-in",
+        "created_at": now,
+        "expires_at": now + 60,
+    }
+    plan = BatchPlan(organization_id="local", key_id="key_1")
+    return BatchRecord(batch=Batch(**fields | update), project_id=project_id, plan=plan)
 
 
 def file(**update) -> File:

@@ -17,7 +17,7 @@ class ListBatches(Schema):
     """The query of a list of batches."""
 
     after: str | None = None
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: int = Field(default=20, ge=0, le=100)
 
 
 class Batches(Controller):

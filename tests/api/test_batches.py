@@ -199,7 +199,7 @@ def test_a_file_for_another_purpose_is_refused(client):
     assert caught.value.param == "input_file_id"
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=batch_none"])
+@pytest.mark.parametrize("query", ["limit=-1", "limit=101", "limit=x", "after=batch_none"])
 def test_a_list_has_bounds(http: httpx.Client, query):
     """A bad page is 400, with the parameter."""
     answer = http.get(f"/v1/batches?{query}")

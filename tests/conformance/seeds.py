@@ -22,13 +22,13 @@ from schemas.fine_tuning import JobStatus
 from schemas.settings import Settings
 from tests.api_server import PROJECT, opener, serving
 from tests.fake_engine import FakeEngine, running_fake_engine
-from tests.samples import file, record
+from tests.samples import batch_record, file, record
 from tests.servers import private_directory
 
 JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
 TUNED = "ft:gpt-4o-mini:acemeco:suffix:abc123"
 ALIASES = ("gpt-4o-mini", "gpt-6-astra", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
-KEPT = {"api_keys", "projects", "engines", "workers"}
+KEPT = {"api_keys", "api_key_secrets", "projects", "engines", "workers"}
 CONTENT = b'{"messages": []}\n'
 
 
@@ -111,6 +111,14 @@ async def seed(services: Services, path: str) -> None:
         services.blobs.file_path(file_id).write_bytes(CONTENT)
         await store.files.add(file(id=file_id, bytes=len(CONTENT)), owner)
     await _seed_jobs(services, path)
+    await _seed_batches(services, owner)
+
+
+async def _seed_batches(services: Services, owner: FileRecord) -> None:
+    # One that can be created, from a file for batches, and one that can be asked for and cancelled.
+    await services.store.files.add(file(id="input_file_id", purpose="batch"), owner)
+    for batch_id in ("after", "batch_id"):
+        await services.store.batches.add(batch_record(PROJECT, id=batch_id))
 
 
 async def _seed_jobs(services: Services, path: str) -> None:

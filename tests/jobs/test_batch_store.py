@@ -6,14 +6,12 @@ import time
 import pytest
 
 from jobs.batch_lifecycle import advance
-from jobs.store.batches import BatchOutcome, BatchPlan, BatchRecord
+from jobs.store.batches import BatchOutcome
 from jobs.store.migrate import migrate
 from jobs.store.records import Fenced
 from jobs.store.store import open_store
 from jobs.store.webhooks import EndpointRecord
-from schemas.batches import Batch
 from schemas.errors import BatchNotFound, Conflict, InvalidRequest
-from schemas.ids import new_hex_id
 from schemas.webhooks import Endpoint
 from tests import samples
 
@@ -25,20 +23,6 @@ async def store(database_url):
         yield opened
 
 
-def record(project_id="proj_a", **update) -> BatchRecord:
-    now = int(time.time())
-    batch = Batch(
-        id=new_hex_id("batch_"),
-        endpoint="/v1/chat/completions",
-        input_file_id="file-in",
-        created_at=now,
-        expires_at=now + 60,
-        **update,
-    )
-    plan = BatchPlan(organization_id="local", key_id="key_1")
-    return BatchRecord(batch=batch, project_id=project_id, plan=plan)
-
-
 async def claim(store, batch_id, **update):
     asked = {"owner": "worker-a", "now": time.time(), "lease": 30.0} | update
     return await store.batches.claim(batch_id, **asked)
@@ -46,7 +30,7 @@ async def claim(store, batch_id, **update):
 
 async def test_a_batch_is_kept_as_it_is(store):
     """What is read is what was written, for its own project alone."""
-    made = record(metadata={"a": "b"})
+    made = samples.batch_record(metadata={"a": "b"})
     await store.batches.add(made)
     assert await store.batches.get(made.batch.id, project_id="proj_a") == made
     with pytest.raises(BatchNotFound):
@@ -55,8 +39,8 @@ async def test_a_batch_is_kept_as_it_is(store):
 
 async def test_batches_are_paged_newest_first(store):
     """Walking `after` meets each once; a foreign id is no cursor."""
-    made = [record() for _ in range(5)]
-    foreign = record("proj_b")
+    made = [samples.batch_record() for _ in range(5)]
+    foreign = samples.batch_record("proj_b")
     for each in [*made, foreign]:
         await store.batches.add(each)
     first = await store.batches.page(project_id="proj_a", limit=3, after=None)
@@ -69,7 +53,7 @@ async def test_batches_are_paged_newest_first(store):
 
 async def test_only_one_of_many_workers_gets_a_batch(store):
     """Ten ask at once; one holds it, and nobody else until its lease is over."""
-    made = record()
+    made = samples.batch_record()
     await store.batches.add(made)
     taken = await asyncio.gather(*(claim(store, made.batch.id) for _ in range(10)))
     assert len([found for found in taken if found]) == 1
@@ -79,7 +63,7 @@ async def test_only_one_of_many_workers_gets_a_batch(store):
 
 async def test_who_lost_the_claim_writes_nothing(store):
     """The fence is the number of the claim, and holds for the lease too."""
-    made = record()
+    made = samples.batch_record()
     await store.batches.add(made)
     late = await claim(store, made.batch.id, lease=0.0)
     now = await claim(store, made.batch.id, now=time.time() + 1)
@@ -97,7 +81,7 @@ async def test_who_lost_the_claim_writes_nothing(store):
 
 async def test_a_batch_ends_with_its_files_and_its_event_or_not_at_all(store):
     """Where the end is refused, there is no file and nobody is told; then all of it is there."""
-    made = record()
+    made = samples.batch_record()
     await store.batches.add(made)
     await store.webhooks.add(listener(), project_id="proj_a")
     file, kept = samples.file(purpose="batch_output"), samples.file_record()
