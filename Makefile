@@ -23,7 +23,7 @@ UNIT := not engine and not training and not real_base and not slow
 
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead sdk-suite fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-paging bench-uploads sdk-suite fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,6 +49,12 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 
 bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
 	$(BIN)/python -m tests.bench.overhead --base $(BASE)
+
+bench-paging: setup ## What a page of 100,000 events costs beside one of 100
+	$(BIN)/python -m tests.bench.paging
+
+bench-uploads: setup ## 8 GB in parts and 512 MB in one piece: time, and memory of the server
+	$(BIN)/python -m tests.bench.big_files
 
 fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 	@for target in tests/fuzz/fuzz_*.py; do \

@@ -61,6 +61,18 @@ def test_files(http: httpx.Client, validate: Validate, file: dict) -> None:
     validate(http.delete(f"/v1/files/{file['id']}").json(), "DeleteFileResponse")
 
 
+def test_uploads(http: httpx.Client, validate: Validate) -> None:
+    """An upload, its part, its completion, and another's cancellation."""
+    asked = {"bytes": 3, "filename": "a", "purpose": "fine-tune", "mime_type": "text/jsonl"}
+    upload, other = (http.post("/v1/uploads", json=asked).json() for _ in range(2))
+    part = http.post(f"/v1/uploads/{upload['id']}/parts", files={"data": b"abc"}).json()
+    done = http.post(f"/v1/uploads/{upload['id']}/complete", json={"part_ids": [part["id"]]})
+    validate(upload, "Upload")
+    validate(part, "UploadPart")
+    validate(done.json(), "Upload")
+    validate(http.post(f"/v1/uploads/{other['id']}/cancel").json(), "Upload")
+
+
 def test_jobs(http: httpx.Client, validate: Validate) -> None:
     """A job, fresh and cancelled, the list, its events and checkpoints."""
     sent = {"file": ("a.jsonl", LINE * 12)}
