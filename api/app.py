@@ -21,7 +21,7 @@ from api.routes.completions import TextCompletions
 from api.routes.deployments import ask_deployment
 from api.routes.embeddings import Embeddings
 from api.routes.files import Files
-from api.routes.fine_tuning import FineTuning
+from api.routes.fine_tuning import FineTuning, model_limits
 from api.routes.graders import Graders
 from api.routes.models import Models
 from api.routes.organization import (
@@ -50,6 +50,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     Files,
     Uploads,
     FineTuning,
+    model_limits,
     Graders,
     Models,
     Responses,

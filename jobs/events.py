@@ -63,6 +63,17 @@ def step_done(step: StepDone) -> NewEvent:
     )
 
 
+def trained(*, tokens_per_second: float, peak_memory_bytes: int | None) -> NewEvent:
+    """All steps are taken; how fast, and with how much memory."""
+    held = "" if peak_memory_bytes is None else f" in {peak_memory_bytes / 2**30:.2f} GiB of memory"
+    return _message(
+        "trained",
+        f"Trained at {tokens_per_second:,.0f} tokens a second{held}",
+        tokens_per_second=round(tokens_per_second, 2),
+        peak_memory_bytes=peak_memory_bytes,
+    )
+
+
 def checkpoint_created(step: int, name: str) -> NewEvent:
     """A checkpoint can be asked from now on."""
     return _message(

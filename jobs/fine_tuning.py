@@ -15,9 +15,18 @@ from jobs.store.jobs import Outcome
 from jobs.store.records import JobRecord, Plan
 from schemas.base import CursorPage, Page
 from schemas.errors import InvalidRequest
-from schemas.fine_tuning import MAX_SEED, Checkpoint, Event, Job, Method, Supervised
+from schemas.fine_tuning import (
+    MAX_SEED,
+    Checkpoint,
+    Event,
+    Job,
+    Method,
+    ModelLimits,
+    Supervised,
+)
 from schemas.fine_tuning_requests import JobCreate
 from schemas.ids import new_id
+from schemas.limits import UNLIMITED
 
 
 async def create(
@@ -134,6 +143,22 @@ async def resume(services: Services, caller: Caller, job_id: str) -> Job:
     record = await services.store.jobs.change(job_id, ask_to_resume, project_id=caller.project_id)
     await services.queue.kick(job_id)
     return record.job
+
+
+async def model_limits(services: Services, caller: Caller) -> dict[str, ModelLimits]:
+    """Return how many jobs the caller's project may have and has, by base."""
+    quotas = await services.store.limits.quotas(caller.project_id)
+    active = await services.store.jobs.active(project_id=caller.project_id)
+    most = quotas.max_concurrent_jobs
+    return {
+        base.name: ModelLimits(
+            max_total_jobs=UNLIMITED,
+            max_concurrent_jobs=UNLIMITED if most is None else most,
+            active_jobs=active.get(base.name, 0),
+        )
+        for base in services.catalog.all()
+        if base.task == "generate"
+    }
 
 
 async def list_events(

@@ -35,6 +35,7 @@ class Services:
     engines: Engines
     keys: KeyRing
     grader_children: Children = field(default_factory=Children, kw_only=True)
+    dry_run_children: Children = field(default_factory=Children, kw_only=True)
     webhooks: Sender
     limiter: Limiter
     meter: Meter

@@ -97,6 +97,7 @@ async def _follow(
                         await publish_checkpoint(claim, event)
                 case TrainingDone():
                     await log.flush()
+                    await log.tell_cost(event)
                     assert last is not None, "a trainer saves its final adapter before it is done"
                     return last, event
                 case TrainingFailed():
@@ -118,9 +119,13 @@ class _StepLog:
         self._flushed = 0.0
         self._seconds_a_step = 0.0
         self._finish: int | None = None
+        self._tokens = 0
+        self._seconds = 0.0
 
     async def add(self, step: StepDone) -> None:
         self._pending.append(events.step_done(step))
+        self._tokens += step.tokens
+        self._seconds += step.seconds
         smooth = 0.9 if self._seconds_a_step else 0.0
         self._seconds_a_step = smooth * self._seconds_a_step + (1 - smooth) * step.seconds
         left = (step.total_steps - step.step) * self._seconds_a_step
@@ -141,6 +146,16 @@ class _StepLog:
         await self._claim.change(change)
         self._mirror.add(new.event for new in pending)
         self._flushed = time.monotonic()
+
+    async def tell_cost(self, done: TrainingDone) -> None:
+        """Write down how fast this trainer was and what it held: what the next job's dry run estimates from."""
+        if self._seconds > 0:
+            await self._claim.log(
+                events.trained(
+                    tokens_per_second=self._tokens / self._seconds,
+                    peak_memory_bytes=done.peak_memory_bytes,
+                )
+            )
 
 
 def _with_numbers(record: JobRecord, resolved: Resolved) -> Outcome:

@@ -92,6 +92,16 @@ class Job(Schema):
     user_provided_suffix: str | None = None
 
 
+class ModelLimits(Schema):
+    """How many jobs a project may have on a base; not limited is 2,147,483,647, as in rate limits."""
+
+    max_total_jobs: int
+    max_concurrent_jobs: int
+    """Of all bases together."""
+    active_jobs: int
+    """Of this base: being validated, queued or running."""
+
+
 EventLevel = Literal["info", "warn", "error"]
 
 

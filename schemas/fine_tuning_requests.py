@@ -101,3 +101,5 @@ class JobCreate(RequestBody):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     integrations: list[IntegrationRequest] | None = Field(default=None, max_length=5)
     metadata: Metadata | None = None
+    dry_run: bool = False
+    """Ours: check and estimate, and make no job. An SDK sends it as `extra_body={"dry_run": True}`."""

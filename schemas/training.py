@@ -103,6 +103,8 @@ class TrainingDone(Schema):
     """Tokens of the (cut) examples, times epochs: what OpenAI bills."""
     loss_tokens: int
     """Tokens that carried loss, times epochs."""
+    peak_memory_bytes: int | None = None
+    """The most that this process held: on an accelerator its memory, else its resident set."""
 
 
 class TrainingFailed(Schema):

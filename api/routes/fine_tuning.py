@@ -8,10 +8,12 @@ from pydantic import Field
 from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
 from api.idempotency import attempt_of
 from jobs import fine_tuning
+from jobs.dry_run import dry_run
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import CursorPage, Page, Schema
-from schemas.fine_tuning import Checkpoint, Event, Job
+from schemas.dry_run import DryRun
+from schemas.fine_tuning import Checkpoint, Event, Job, ModelLimits
 from schemas.fine_tuning_requests import JobCreate
 
 
@@ -28,6 +30,14 @@ class ListCheckpoints(ListNewest):
     limit: int = Field(default=10, ge=0, le=100)
 
 
+@get("/fine_tuning/model_limits")
+async def model_limits(
+    services: NamedDependency[Services], caller: NamedDependency[Caller]
+) -> dict[str, ModelLimits]:
+    """Say how many jobs each base takes."""
+    return await fine_tuning.model_limits(services, caller)
+
+
 class FineTuning(Controller):
     """Create, watch, pause, resume and cancel jobs."""
 
@@ -39,8 +49,10 @@ class FineTuning(Controller):
         request: ApiRequest,
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
-    ) -> Job:
+    ) -> Job | DryRun:
         body = await parse_body(request, JobCreate, limit=JOB_BYTES)
+        if body.dry_run:
+            return await dry_run(services, caller, body)
         return await fine_tuning.create(services, caller, body, attempt=attempt_of(request))
 
     @get()

@@ -280,6 +280,33 @@ class JobRecords:
             events = [Event.model_validate_json(row.event) for row in rows]
         return sorted(events, key=lambda event: int(event.data["step"]))
 
+    async def measured(self, base: str, *, limit: int = 5) -> list[Event]:
+        """Return what the last good jobs on a base told of their speed and memory, newest first."""
+        query = (
+            select(job_events.c.event)
+            .join(jobs, jobs.c.id == job_events.c.job_id)
+            .where(
+                jobs.c.base == base,
+                jobs.c.status == "succeeded",
+                job_events.c.dedupe_key == "trained",
+            )
+            .order_by(jobs.c.seq.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [Event.model_validate_json(row.event) for row in await connection.execute(query)]
+
+    async def active(self, *, project_id: str) -> dict[str, int]:
+        """Return how many of a project's jobs wait or run, by base."""
+        statuses = ("validating_files", "queued", "running")
+        query = (
+            select(jobs.c.base, func.count().label("jobs"))
+            .where(jobs.c.project_id == project_id, jobs.c.status.in_(statuses))
+            .group_by(jobs.c.base)
+        )
+        async with self._database.read() as connection:
+            return {row.base: row.jobs for row in await connection.execute(query)}
+
     async def last_step(self, job_id: str) -> int:
         """Return the last step that is recorded; 0: none."""
         async with self._database.read() as connection:

@@ -1,5 +1,7 @@
 """What the worker is told of a run, as `schemas.training` events."""
 
+import resource
+import sys
 from typing import Final
 
 import torch
@@ -62,7 +64,9 @@ class Reports:
         """Say what all epochs together have read."""
         training, epochs = self._data.training, self._plan.n_epochs
         return TrainingDone(
-            trained_tokens=training.n_tokens * epochs, loss_tokens=training.n_trained * epochs
+            trained_tokens=training.n_tokens * epochs,
+            loss_tokens=training.n_trained * epochs,
+            peak_memory_bytes=_peak_memory(self._run.model.device),
         )
 
     def _step(self, *, sample: Means | None, whole: Means | None) -> StepDone:
@@ -98,3 +102,11 @@ class Reports:
             budget=self._run.budget,
             before_each=self._preemption.check,
         )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Return bytes, as `TrainingDone` means them."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): KiB, but for macOS

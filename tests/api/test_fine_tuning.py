@@ -270,3 +270,14 @@ async def add_checkpoint(server: Server, job_id: str, name: str) -> None:
         await store.jobs.change(
             job_id, lambda found: Outcome(record=found, checkpoint=checkpoint, model=model)
         )
+
+
+def test_model_limits(http: httpx.Client, server: Server) -> None:
+    """Each base that can be tuned, with the project's active jobs; paused ones and ended ones are not active."""
+    path = "/v1/fine_tuning/model_limits"
+    before = http.get(path).json()["nano"]
+    for status in ("running", "queued", "paused", "succeeded"):
+        running_job(server, status=status)
+    after = http.get(path).json()["nano"]
+    assert after == before | {"active_jobs": before["active_jobs"] + 2}
+    assert after["max_total_jobs"] == after["max_concurrent_jobs"] == 2**31 - 1

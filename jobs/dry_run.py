@@ -1,0 +1,182 @@
+"""What a job would do, without making one: its files looked at, its numbers resolved, its cost estimated."""
+
+import asyncio
+from collections.abc import Sequence
+from statistics import median
+from typing import Final
+
+from jobs.graders.children import ChildFailed, ChildTooSlow
+from jobs.hyperparameters import Resolved, count_steps, resolve
+from jobs.job_requests import Accepted, accept
+from jobs.keys import Caller
+from jobs.services import Services
+from schemas.bases import BaseModelInfo
+from schemas.dry_run import (
+    DryRun,
+    DryRunAnswer,
+    DryRunQuestion,
+    Estimate,
+    FileFindings,
+    FileQuestion,
+)
+from schemas.errors import InvalidRequest, LimitReached
+from schemas.fine_tuning import Event, Hyperparameters
+from schemas.fine_tuning_requests import JobCreate
+
+MAX_BYTES: Final = 16 * 2**20
+"""Of both files; 45,000 short conversations took 40 s on two busy cores. A job takes larger ones: its
+validation has no client who waits."""
+_SECONDS: Final = 60.0
+_PATIENCE: Final = 120.0
+"""Seconds, with the wait for a turn."""
+
+
+async def dry_run(services: Services, caller: Caller, request: JobCreate) -> DryRun:
+    """Say what `request` would train, or why it would not; nothing is recorded.
+
+    Raises:
+        InvalidRequest: The job could not be created, or its files are too large to wait for.
+        LimitReached: Too many ask at once.
+    """
+    accepted = await accept(services, caller, request)
+    base = services.catalog.get(accepted.base)
+    files = await _files(services, caller, request)
+    question = DryRunQuestion(
+        base_dir=base.directory, context_length=base.context_length, files=files
+    )
+    findings = (await _ask(services, question)).files
+    measured = await services.store.jobs.measured(base.name)
+    return _told(accepted, base, findings, measured)
+
+
+async def _files(services: Services, caller: Caller, request: JobCreate) -> list[FileQuestion]:
+    files = [
+        FileQuestion(id=file_id, path=services.blobs.file_path(file_id), role=role)
+        for file_id, role in (
+            (request.training_file, "training"),
+            (request.validation_file, "validation"),
+        )
+        if file_id is not None
+    ]
+    size = 0
+    for file in files:
+        record = await services.store.files.get(file.id, project_id=caller.project_id)
+        size += record.bytes
+    if size > MAX_BYTES:
+        raise InvalidRequest(
+            f"The files have {size} bytes, and a dry run looks at {MAX_BYTES} at most. Create the job "
+            "without 'dry_run': its validation takes files of any size, and it can be paused before "
+            "it trains.",
+            param="training_file",
+            code="file_too_large",
+        )
+    return files
+
+
+async def _ask(services: Services, question: DryRunQuestion) -> DryRunAnswer:
+    asked = question.model_dump_json().encode()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            answer = await services.dry_run_children.ask(
+                "jobs.examination", asked, seconds=_SECONDS
+            )
+    except TimeoutError as exc:
+        raise LimitReached(
+            "Too many dry runs at once. Try again when the others have ended.",
+            code="rate_limit_exceeded",
+        ) from exc
+    except ChildTooSlow as exc:
+        raise InvalidRequest(
+            f"Looking at the files took more than {_SECONDS:.0f} s. Create the job without 'dry_run', or "
+            "send fewer examples.",
+            param="training_file",
+            code="file_too_large",
+        ) from exc
+    except ChildFailed as exc:
+        raise InvalidRequest(
+            "The files could not be looked at with this model. Create the job without 'dry_run': its "
+            "error says why.",
+            param="model",
+        ) from exc
+    return DryRunAnswer.model_validate_json(answer)
+
+
+def _told(
+    accepted: Accepted,
+    base: BaseModelInfo,
+    findings: Sequence[FileFindings],
+    measured: Sequence[Event],
+) -> DryRun:
+    training, *rest = findings
+    errors = [found.error for found in findings if found.error is not None]
+    resolved = None
+    if not errors:
+        resolved = resolve(
+            accepted.hyperparameters,
+            n_examples=training.n_examples,
+            hidden_size=base.hidden_size,
+            model_type=base.model_type,
+        )
+    tokens = resolved.n_epochs * training.tokens if resolved else None
+    return DryRun(
+        model=accepted.model,
+        would_train=not errors,
+        error=errors[0] if errors else None,
+        training_file=training.id,
+        validation_file=rest[0].id if rest else None,
+        training=training,
+        validation=rest[0] if rest else None,
+        hyperparameters=_numbers(resolved) if resolved else accepted.hyperparameters,
+        learning_rate=resolved.learning_rate if resolved else None,
+        reasons=resolved.reasons if resolved else [],
+        n_steps=_steps(resolved, training) if resolved else None,
+        trained_tokens=tokens,
+        seconds=_seconds(base, tokens, measured),
+        memory_bytes=_memory(base, measured),
+    )
+
+
+def _numbers(resolved: Resolved) -> Hyperparameters:
+    return Hyperparameters(
+        n_epochs=resolved.n_epochs,
+        batch_size=resolved.batch_size,
+        learning_rate_multiplier=resolved.learning_rate_multiplier,
+    )
+
+
+def _steps(resolved: Resolved, training: FileFindings) -> int:
+    return count_steps(
+        training.n_examples, n_epochs=resolved.n_epochs, batch_size=resolved.batch_size
+    )
+
+
+def _seconds(base: BaseModelInfo, tokens: int | None, measured: Sequence[Event]) -> Estimate:
+    if tokens is None:
+        return Estimate(value=None, basis="The job would not train.")
+    if not measured:
+        return _unknown(base)
+    rate = median(float(event.data["tokens_per_second"]) for event in measured)
+    basis = f"{rate:,.0f} tokens a second, the median of {_last_jobs(base, measured)}."
+    return Estimate(value=round(tokens / rate, 1), basis=basis)
+
+
+def _memory(base: BaseModelInfo, measured: Sequence[Event]) -> Estimate:
+    """The trainer fills passes up to a fixed number of tokens, so that one job holds what another does."""
+    peaks = [peak for event in measured if (peak := event.data.get("peak_memory_bytes"))]
+    if not peaks:
+        return _unknown(base)
+    return Estimate(
+        value=float(max(peaks)), basis=f"The most that was seen in {_last_jobs(base, measured)}."
+    )
+
+
+def _last_jobs(base: BaseModelInfo, measured: Sequence[Event]) -> str:
+    jobs = "job" if len(measured) == 1 else f"{len(measured)} jobs"
+    return f"the last {jobs} on {base.name}"
+
+
+def _unknown(base: BaseModelInfo) -> Estimate:
+    return Estimate(
+        value=None,
+        basis=f"Not known: no job has been trained on {base.name} here since this is measured.",
+    )
