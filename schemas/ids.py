@@ -15,7 +15,7 @@ Prefix = Literal[
     "key_", "proj_", "svc_acct_", "user-",
 ]  # fmt: skip
 HexPrefix = Literal[
-    "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "evt_", "wh_", "whe_"
+    "req_", "batch_", "batch_req_", "resp_", "msg_", "fc_", "rs_", "cmp_", "evt_", "wh_", "whe_"
 ]
 
 

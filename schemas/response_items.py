@@ -120,11 +120,20 @@ class Reasoning(Schema):
     encrypted_content: AbsentIfNone[str] = None
 
 
+class Compaction(Schema):
+    """A conversation made short (`jobs.responses.compaction`)."""
+
+    id: str
+    type: Literal["compaction"] = "compaction"
+    encrypted_content: str
+
+
 OutputItem = Annotated[OutputMessage | FunctionCall, Discriminator("type")]
 Item = Annotated[
     Annotated[InputMessage | OutputMessage, Discriminator("role")]
     | FunctionCall
     | FunctionCallOutput
-    | Reasoning,
+    | Reasoning
+    | Compaction,
     Discriminator("type"),
 ]

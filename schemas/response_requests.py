@@ -191,6 +191,15 @@ class Thoughts(RequestBody):
     status: Status | None = None
 
 
+class MadeShort(RequestBody):
+    """A conversation that this server made short."""
+
+    type: Literal["compaction"]
+    encrypted_content: str
+    id: ItemId | None = None
+    created_by: Ignored = None
+
+
 class ItemReference(RequestBody):
     """An item of a stored response."""
 
@@ -198,11 +207,13 @@ class ItemReference(RequestBody):
     id: ItemId
 
 
+ItemOfItsOwn = SaidToModel | SaidByModel | CallMade | CallAnswered | Thoughts | MadeShort
 SentItem = Annotated[
     Annotated[SaidToModel | SaidByModel, Discriminator("role")]
     | CallMade
     | CallAnswered
     | Thoughts
+    | MadeShort
     | ItemReference,
     Discriminator("type"),
     BeforeValidator(_with_type),
@@ -298,12 +309,27 @@ Includable = Literal[
 
 
 class Conversation(RequestBody):
-    """What both a response and a count of its tokens are asked with."""
+    """What is said to a model."""
 
     model: str = Field(min_length=1, max_length=512)
     input: Input | None = None
     instructions: str | None = None
     previous_response_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class CompactRequest(Conversation):
+    """The body of `POST /v1/responses/compact`."""
+
+    image: Ignored = None
+    prompt_cache_key: str | None = Field(default=None, max_length=64)
+    prompt_cache_options: Ignored = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+
+
+class ShapedConversation(Conversation):
+    """What is said to a model, and the shape of what it may answer."""
+
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningSettings | None = None
     text: TextSettings | None = None
@@ -332,7 +358,7 @@ class Conversation(RequestBody):
         return value
 
 
-class ResponseRequest(Conversation):
+class ResponseRequest(ShapedConversation):
     """The body of `POST /v1/responses`."""
 
     max_output_tokens: int | None = Field(default=None, ge=16, le=10_000_000)
@@ -350,6 +376,8 @@ class ResponseRequest(Conversation):
     background: Annotated[bool | None, AfterValidator(_refuse_true)] = None
     service_tier: Literal["auto", "default"] | None = None
 
+    image: Ignored = None
+    """Of pictures, which there are none of."""
     prompt_cache_key: str | None = None
     prompt_cache_options: Ignored = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
@@ -358,7 +386,6 @@ class ResponseRequest(Conversation):
 
     access_programs: Unsupported = None
     context_management: Unsupported = None
-    image: Unsupported = None
     moderation: Unsupported = None
     prompt: Unsupported = None
 
@@ -380,7 +407,7 @@ class ResponseRequest(Conversation):
         return bool(self.top_logprobs) or "message.output_text.logprobs" in (self.include or [])
 
 
-class CountRequest(Conversation):
+class CountRequest(ShapedConversation):
     """The body of `POST /v1/responses/input_tokens`."""
 
     truncation: Annotated[Literal["auto", "disabled"] | None, AfterValidator(_refuse_auto)] = None

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import CursorPage, Metadata, Schema
+from schemas.base import Metadata, Schema
 from schemas.completions import AbsentIfNone
-from schemas.response_items import Item, OutputItem
+from schemas.response_items import Compaction, OutputItem
 from schemas.response_requests import FunctionTool, ReasoningSettings, TextSettings, ToolChoice
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -102,5 +102,13 @@ class InputTokens(Schema):
     input_tokens: int
 
 
-InputItems = CursorPage[Item]
-"""A page of what a response was asked."""
+class CompactedResponse(Schema):
+    """A conversation made short."""
+
+    id: str
+    object: Literal["response.compaction"] = "response.compaction"
+    created_at: int
+    """Unix seconds."""
+    output: list[Compaction]
+    """OpenAI repeats the user's messages before it, which its SDK's own types do not take; here they are inside."""
+    usage: Usage

@@ -14,10 +14,9 @@ from jobs.keys import Caller
 from jobs.responses import operations
 from jobs.services import Services
 from schemas.base import CursorPage, Schema
-from schemas.errors import InvalidRequest
 from schemas.response_items import Item
-from schemas.response_requests import CountRequest, ResponseRequest
-from schemas.responses import InputTokens, ResponseDeleted
+from schemas.response_requests import CompactRequest, CountRequest, ResponseRequest
+from schemas.responses import CompactedResponse, InputTokens, ResponseDeleted
 
 
 class RetrieveResponse(Schema):
@@ -61,11 +60,14 @@ class Responses(Controller):
         return await operations.count_input_tokens(services, caller, asked)
 
     @post("/compact", status_code=200)
-    async def compact(self) -> None:
-        raise InvalidRequest(
-            "This server does not compact conversations. Send a shorter input instead.",
-            code="unsupported_operation",
-        )
+    async def compact(
+        self,
+        request: ApiRequest,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> CompactedResponse:
+        asked = await parse_body(request, CompactRequest, limit=CHAT_BYTES)
+        return await operations.compact(services, caller, asked)
 
     @get("/{response_id:str}")
     async def retrieve(

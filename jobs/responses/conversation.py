@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+from jobs.responses.compaction import unpack
 from schemas.chat import (
     MAX_MESSAGES,
     AssistantMessage,
@@ -19,6 +20,7 @@ from schemas.chat import RefusalPart as ChatRefusal
 from schemas.errors import InvalidRequest, NotFound
 from schemas.ids import new_hex_id
 from schemas.response_items import (
+    Compaction,
     FunctionCall,
     FunctionCallOutput,
     InputMessage,
@@ -37,11 +39,12 @@ from schemas.response_requests import (
     CallMade,
     Input,
     InputTextPart,
+    ItemOfItsOwn,
     ItemReference,
+    MadeShort,
     OutputTextPart,
     SaidByModel,
     SaidToModel,
-    SentItem,
     Thoughts,
 )
 
@@ -68,7 +71,10 @@ def items_of(given: Input | None, *, stored: Mapping[str, Item]) -> list[Item]:
         return []
     if isinstance(given, str):
         given = [SaidToModel(type="message", role="user", content=given)]
-    items = [_item(sent, stored) for sent in given]
+    items = [
+        _referenced(sent.id, stored) if isinstance(sent, ItemReference) else _item(sent)
+        for sent in given
+    ]
     for item_id, times in Counter(item.id for item in items).items():
         if times > 1:
             raise InvalidRequest(
@@ -83,7 +89,8 @@ def messages_of(items: Sequence[Item]) -> list[Message]:
     """Return a conversation as a model is asked with it; thoughts are left out.
 
     Raises:
-        InvalidRequest: A call has no output, or an output no call; or the conversation is too long.
+        InvalidRequest: A call has no output, or an output no call; a compaction is not ours; or the conversation
+            is too long.
     """
     _check_calls(items)
     messages: list[Message] = []
@@ -103,6 +110,8 @@ def messages_of(items: Sequence[Item]) -> list[Message]:
                 )
             case Reasoning():
                 pass
+            case Compaction():
+                messages += unpack(item.encrypted_content)
             case _:
                 assert_never(item)
     if len(messages) >= MAX_MESSAGES:  # one place is kept for instructions
@@ -115,7 +124,17 @@ def messages_of(items: Sequence[Item]) -> list[Message]:
     return messages
 
 
-def _item(sent: SentItem, stored: Mapping[str, Item]) -> Item:
+def _referenced(item_id: str, stored: Mapping[str, Item]) -> Item:
+    if item_id not in stored:
+        raise NotFound(
+            f"Item with id '{item_id}' not found. Items are not persisted when `store` is set to "
+            "false. Try again with `store` set to true, or remove this item from your input.",
+            param="input",
+        )
+    return stored[item_id]
+
+
+def _item(sent: ItemOfItsOwn) -> Item:
     match sent:
         case SaidToModel():
             return InputMessage(
@@ -142,15 +161,10 @@ def _item(sent: SentItem, stored: Mapping[str, Item]) -> Item:
             )
         case Thoughts():
             return _reasoning(sent)
-        case ItemReference():
-            if sent.id not in stored:
-                raise NotFound(
-                    f"Item with id '{sent.id}' not found. Items are not persisted when `store` is "
-                    "set to false. Try again with `store` set to true, or remove this item from "
-                    "your input.",
-                    param="input",
-                )
-            return stored[sent.id]
+        case MadeShort():
+            return Compaction(
+                id=sent.id or new_hex_id("cmp_"), encrypted_content=sent.encrypted_content
+            )
         case _:
             assert_never(sent)
 

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from jobs import inference
 from jobs.inference import Question
 from jobs.keys import Caller
+from jobs.responses.compaction import SUMMARISE, pack
 from jobs.responses.conversation import items_of, messages_of, referenced_ids
 from jobs.responses.events import BROKE_OFF, Narration, answered, replayed
-from jobs.responses.translation import opened, to_chat, with_sampling
+from jobs.responses.translation import counted, opened, plain_chat, to_chat, with_sampling
 from jobs.services import Services
 from jobs.store.paging import Order
 from schemas.base import CursorPage
@@ -22,8 +23,8 @@ from schemas.errors import ApiError, InvalidRequest
 from schemas.ids import new_hex_id
 from schemas.response_events import Event
 from schemas.response_items import Item
-from schemas.response_requests import Conversation, CountRequest, ResponseRequest
-from schemas.responses import InputTokens, Response, ResponseDeleted
+from schemas.response_requests import CompactRequest, Conversation, CountRequest, ResponseRequest
+from schemas.responses import CompactedResponse, InputTokens, Response, ResponseDeleted
 
 LIFETIME: Final = 30 * 24 * 3600
 """Seconds after which OpenAI forgets a stored response."""
@@ -185,6 +186,25 @@ async def count_input_tokens(
     question = await inference.prepare(services, caller, chat)
     completion = await inference.complete(services, question)
     return InputTokens(input_tokens=completion.usage.prompt_tokens)
+
+
+async def compact(services: Services, caller: Caller, request: CompactRequest) -> CompactedResponse:
+    """Make a conversation short: the model asked summarises it.
+
+    Raises:
+        ApiError: As `prepare` and `complete`.
+    """
+    _, messages = await _conversation(services, caller, request)
+    question = await inference.prepare(
+        services, caller, plain_chat(request, [*messages, SUMMARISE])
+    )
+    completion = await inference.complete(services, question)
+    return CompactedResponse(
+        id=new_hex_id("resp_"),
+        created_at=int(time.time()),
+        output=[pack(messages, completion.choices[0].message.content or "")],
+        usage=counted(completion.usage),
+    )
 
 
 async def delete_expired(services: Services, *, now: int) -> None:

@@ -16,6 +16,7 @@ from schemas.response_requests import (
     JsonSchemaFormat,
     ReasoningSettings,
     ResponseRequest,
+    ShapedConversation,
     TextSettings,
 )
 from schemas.responses import (
@@ -34,8 +35,8 @@ _CUT: Final[dict[FinishReason, Literal["max_output_tokens", "content_filter"]]] 
 """Why an answer ended early, by a chat's word for it."""
 
 
-def to_chat(conversation: Conversation, messages: list[Message]) -> ChatRequest:
-    """Return what a model is to be asked, before how it shall choose its words.
+def plain_chat(conversation: Conversation, messages: list[Message]) -> ChatRequest:
+    """Return what a model is to be told.
 
     Args:
         conversation: Checked; its instructions come first, its `input` is in `messages`.
@@ -44,7 +45,12 @@ def to_chat(conversation: Conversation, messages: list[Message]) -> ChatRequest:
     if conversation.instructions is not None:
         told = chat.InstructionMessage(role="system", content=conversation.instructions)
         messages = [told, *messages]
-    request = ChatRequest(model=conversation.model, messages=messages)
+    return ChatRequest(model=conversation.model, messages=messages)
+
+
+def to_chat(conversation: ShapedConversation, messages: list[Message]) -> ChatRequest:
+    """Return what a model is to be asked, before how it shall choose its words; arguments as for `plain_chat`."""
+    request = plain_chat(conversation, messages)
     update: dict[str, object] = {}
     if conversation.tools:
         update |= {
@@ -131,7 +137,7 @@ def ended(
             "completed_at": None if reason else now,
             "incomplete_details": IncompleteDetails(reason=reason) if reason else None,
             "output": output,
-            "usage": usage and _usage(usage),
+            "usage": usage and counted(usage),
         }
     )
 
@@ -143,7 +149,22 @@ def failed(response: Response, *, output: list[OutputItem], message: str) -> Res
     )
 
 
-def _allowed(conversation: Conversation) -> list[FunctionTool]:
+def counted(usage: ChatUsage) -> Usage:
+    """Return a chat's count of tokens as a response's."""
+    return Usage(
+        input_tokens=usage.prompt_tokens,
+        input_tokens_details=InputTokensDetails(
+            cached_tokens=usage.prompt_tokens_details.cached_tokens
+        ),
+        output_tokens=usage.completion_tokens,
+        output_tokens_details=OutputTokensDetails(
+            reasoning_tokens=usage.completion_tokens_details.reasoning_tokens
+        ),
+        total_tokens=usage.total_tokens,
+    )
+
+
+def _allowed(conversation: ShapedConversation) -> list[FunctionTool]:
     tools = conversation.tools or []
     if not isinstance(conversation.tool_choice, AllowedTools):
         return tools
@@ -159,7 +180,7 @@ def _tool(tool: FunctionTool) -> chat.Tool:
 
 
 def _tool_choice(
-    conversation: Conversation,
+    conversation: ShapedConversation,
 ) -> Literal["none", "auto", "required"] | chat.ToolChoice | None:
     match conversation.tool_choice:
         case ChosenFunction(name=name):
@@ -176,18 +197,4 @@ def _response_format(given: Format) -> chat.ResponseFormat:
     named = given.model_dump(exclude={"type"}, exclude_unset=True)
     return chat.JsonSchemaFormat(
         type="json_schema", json_schema=chat.NamedSchema.model_validate(named)
-    )
-
-
-def _usage(usage: ChatUsage) -> Usage:
-    return Usage(
-        input_tokens=usage.prompt_tokens,
-        input_tokens_details=InputTokensDetails(
-            cached_tokens=usage.prompt_tokens_details.cached_tokens
-        ),
-        output_tokens=usage.completion_tokens,
-        output_tokens_details=OutputTokensDetails(
-            reasoning_tokens=usage.completion_tokens_details.reasoning_tokens
-        ),
-        total_tokens=usage.total_tokens,
     )

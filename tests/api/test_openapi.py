@@ -144,6 +144,8 @@ def test_responses(http: httpx.Client, validate: Validate) -> None:
         validate(http.get(f"{path}/input_items").json(), "ResponseItemList")
     counted = http.post("/v1/responses/input_tokens", json={"model": "nano", "input": "hello"})
     validate(counted.json(), "TokenCountsResource")
+    short = http.post("/v1/responses/compact", json={"model": "nano", "input": "hello"})
+    validate(short.json(), "CompactResource")
 
 
 def test_input_items(http: httpx.Client, validate: Validate) -> None:

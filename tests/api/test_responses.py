@@ -363,15 +363,43 @@ def test_tokens_are_counted(strict: OpenAI, server: Server) -> None:
     assert asked_of(server)["tools"]
 
 
-def test_what_cannot_be_cancelled_or_compacted(client: OpenAI) -> None:
-    """Nothing runs in the background; both are refused in words."""
+def test_a_conversation_is_made_short(strict: OpenAI, server: Server) -> None:
+    """The model summarises it; what comes back stands for all of it, even after being stored."""
+    first = strict.responses.create(model="nano", input="one", instructions="Old.")
+    short = strict.responses.compact(model="nano", input="two", previous_response_id=first.id)
+    assert short.usage.total_tokens == 11
+    *said, summarise = asked_of(server)["messages"]
+    assert [message["content"] for message in said] == ["one", TEXT, "two"]
+    assert summarise["content"].startswith("Summarise this conversation")
+
+    item = short.output[0].model_dump(exclude_none=True)
+    asked = [item, {"role": "user", "content": "three"}]
+    second = strict.responses.create(model="nano", input=asked)
+    strict.responses.create(model="nano", input="four", previous_response_id=second.id)
+    assert asked_of(server)["messages"][:3] == [
+        {"role": "user", "content": "one\n\ntwo"},
+        {"role": "assistant", "content": TEXT},
+        {"role": "user", "content": "three"},
+    ]
+    assert strict.responses.input_items.list(second.id).data[1].type == "compaction"
+
+
+@pytest.mark.parametrize("content", ["", "é", "?", "bm8=", "e30=", "bm", "W10="])
+def test_a_forged_compaction_is_refused(client: OpenAI, content: str) -> None:
+    """Whatever its content is, it is the client's mistake."""
+    item = {"type": "compaction", "encrypted_content": content}
+    with pytest.raises(BadRequestError) as raised:
+        client.responses.create(model="nano", input=[item])
+    assert (raised.value.param, raised.value.code) == ("input", "invalid_encrypted_content")
+
+
+def test_what_cannot_be_cancelled(client: OpenAI) -> None:
+    """Nothing runs in the background: a stored response is over."""
     made = client.responses.create(model="nano", input="hello")
     with pytest.raises(BadRequestError, match="Cannot cancel a synchronous response"):
         client.responses.cancel(made.id)
     with pytest.raises(NotFoundError):
         client.responses.cancel("resp_none")
-    with pytest.raises(BadRequestError, match="does not compact"):
-        client.responses.compact(model="nano", input="hello")
 
 
 @pytest.mark.parametrize(
