@@ -211,6 +211,17 @@ def test_graders(http: httpx.Client, validate: Validate) -> None:
         validate(run.json(), "RunGraderResponse")
 
 
+def test_checkpoint_permissions(server, http: httpx.Client, validate: Validate) -> None:
+    """Permissions as they are made, listed and taken back."""
+    path = f"/v1/fine_tuning/checkpoints/{server.add_tuned_model()}/permissions"
+    made = http.post(path, json={"project_ids": ["proj_default"]}).json()
+    validate(made, "ListFineTuningCheckpointPermissionResponse")
+    validate(made["data"][0], "FineTuningCheckpointPermission")
+    validate(http.get(path).json(), "ListFineTuningCheckpointPermissionResponse")
+    deleted = http.delete(f"{path}/{made['data'][0]['id']}").json()
+    validate(deleted, "DeleteFineTuningCheckpointPermissionResponse")
+
+
 def test_errors(http: httpx.Client, validate: Validate) -> None:
     """What is refused comes in OpenAI's envelope."""
     for answer in (http.get("/v1/files/none"), http.post("/v1/fine_tuning/jobs", json={})):
