@@ -23,6 +23,8 @@ from schemas.ids import new_hex_id
 
 logger = logging.getLogger(__name__)
 
+_READ_AHEAD: Final = 4
+"""Requests; each may have megabytes."""
 _GRACE: Final = 5.0
 """Seconds that requests under way have to end once the batch is to stop."""
 _MAX_TRIES: Final = 3
@@ -61,7 +63,7 @@ class _Asking:
     ) -> None:
         self._claim = claim
         self._journal = journal
-        self._pending = in_thread(pending)
+        self._pending = in_thread(pending, block=_READ_AHEAD)
         self._turn_to_read = asyncio.Lock()
         self._ask = ENDPOINTS[claim.batch.endpoint].ask
         self._base = claim.record.plan.base
@@ -131,9 +133,8 @@ def is_final(exc: ApiError) -> bool:
 
 
 def _completed(request: Request, answer: BaseModel) -> Entry:
-    content = answer.model_dump_json()
-    usage = _AnswerBody.model_validate_json(content).usage
     body: JsonValue = answer.model_dump(mode="json")
+    usage = _AnswerBody.model_validate(body).usage
     return Entry(
         number=request.number,
         is_completed=True,

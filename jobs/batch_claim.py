@@ -55,9 +55,13 @@ class BatchClaim:
 
     def count(self, entry: Entry) -> None:
         """Count one outcome; the next look writes it down."""
-        name = "completed" if entry.is_completed else "failed"
-        counted = getattr(self._counts, name) + 1
-        self._counts = self._counts.model_copy(update={name: counted})
+        counts = self._counts
+        more = (
+            {"completed": counts.completed + 1}
+            if entry.is_completed
+            else {"failed": counts.failed + 1}
+        )
+        self._counts = counts.model_copy(update=more)
         self._usage += entry.usage
 
     def progress(self) -> dict[str, object]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,6 +45,8 @@ class Journal(AbstractContextManager["Journal"]):
     def __init__(self, work_dir: Path, *, attempt: int) -> None:
         self._path = work_dir / f"results-{attempt}.jsonl"
         self._file = -1
+        # A thread whose task was cancelled still writes; never to a file that is closed, whose number is another's.
+        self._turn = Lock()
 
     def __enter__(self) -> Self:
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -55,17 +58,21 @@ class Journal(AbstractContextManager["Journal"]):
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        os.close(self._file)
+        with self._turn:
+            os.close(self._file)
+            self._file = -1
 
     def append(self, entry: Entry) -> None:
-        """Write an entry in one call, so that entries of several threads never mix. Blocking.
+        """Write an entry. Blocking, from any thread.
 
         Raises:
+            OSError: The journal is closed, or the disk fails.
             StorageFull: There is no room; what was written of it does not count.
         """
         content = entry.model_dump_json().encode() + b"\n"
         try:
-            written = os.write(self._file, content)
+            with self._turn:
+                written = os.write(self._file, content)
         except OSError as exc:
             if exc.errno not in {ENOSPC, EDQUOT}:
                 raise

@@ -26,7 +26,7 @@ from schemas.errors import ApiError, Forbidden, NotFound
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 1.0
-_MAX_HELD: Final = 32
+_MAX_HELD: Final = 16
 """Batches that one worker has under way; their requests share each engine's turns."""
 _BACKOFF: Final = 2.0
 _MAX_BACKOFF: Final = 120.0

@@ -91,16 +91,28 @@ def test_a_tuned_model_is_asked_by_its_name(client, worker, server):
     assert json.loads(content)["response"]["body"]["model"] == name
 
 
-def test_responses(client, worker):
-    """A batch may ask `/v1/responses`; tokens are counted by that endpoint's names."""
-    body = {"model": "nano", "input": "hello"}
-    asked = [line(f"{n}", url="/v1/responses", body=body) for n in range(2)]
-    batch = ended(client, create(client, asked, endpoint="/v1/responses").id)
+ENDPOINTS = {
+    "/v1/chat/completions": (line("a")["body"], openai.types.chat.ChatCompletion),
+    "/v1/completions": ({"model": "nano", "prompt": "hello"}, openai.types.Completion),
+    "/v1/responses": ({"model": "nano", "input": "hello"}, openai.types.responses.Response),
+    "/v1/embeddings": (
+        {"model": "vectors", "input": "hello", "encoding_format": "float"},
+        openai.types.CreateEmbeddingResponse,
+    ),
+}
+
+
+@pytest.mark.parametrize(("url", "asked"), ENDPOINTS.items())
+def test_every_endpoint(client, worker, url, asked):
+    """What a line is answered is what the endpoint itself answers; tokens are counted by the names it uses."""
+    body, answer_type = asked
+    lines = [line(f"{n}", url=url, body=body) for n in range(2)]
+    batch = ended(client, create(client, lines, endpoint=url).id)
     assert (batch.status, batch.request_counts.completed) == ("completed", 2)
-    assert (batch.usage.input_tokens, batch.usage.output_tokens) == (14, 8)
     content = client.files.content(batch.output_file_id).text.splitlines()[0]
-    answer = openai.types.responses.Response.model_validate(json.loads(content)["response"]["body"])
-    assert answer.output_text == "Hello, wörld 🙂"
+    answer = answer_type.model_validate(json.loads(content)["response"]["body"])
+    assert batch.usage.total_tokens == 2 * answer.usage.total_tokens > 0
+    assert batch.usage.input_tokens + batch.usage.output_tokens == batch.usage.total_tokens
 
 
 def test_a_model_of_another_kind_fails_the_batch(client, worker):
