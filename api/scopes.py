@@ -7,6 +7,7 @@ from typing import Final
 
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
@@ -100,10 +101,11 @@ def require_scope(
     Raises:
         Unauthorized: It may not; 401 and in OpenAI's words.
     """
-    method = connection.scope["method"]
-    if method == "OPTIONS":
+    scope = connection.scope
+    assert scope["type"] == ScopeType.HTTP  # `check_declared` saw to it
+    if scope["method"] == "OPTIONS":
         return  # any good key may learn which methods there are
-    needed = scopes_for(method, connection.scope["path_template"])
+    needed = scopes_for(scope["method"], scope["path_template"])
     if needed and connection.user.scopes.isdisjoint(needed):
         raise Unauthorized(
             f"You have insufficient permissions for this operation. Missing scopes: {needed[0]}. "
