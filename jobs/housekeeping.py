@@ -11,8 +11,8 @@ from jobs.services import Services
 from schemas.errors import BatchNotFound, JobNotFound
 from schemas.fine_tuning import Job
 
-_ABANDONED_AFTER: Final = 24 * 3600
-"""Seconds without a byte: no client is so slow."""
+_ABANDONED_AFTER: Final = 3600
+"""Seconds without a megabyte: no client is so slow."""
 _SETTLED_AFTER: Final = 60
 """Seconds after a job's end: its trainer is gone by then."""
 _FAILURES_KEPT: Final = 7 * 24 * 3600

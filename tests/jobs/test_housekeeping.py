@@ -59,14 +59,14 @@ async def test_uploads_that_are_over_leave_nothing(settings):
         assert found.upload.status == "expired"
 
 
-async def test_what_a_killed_writer_left_goes_after_a_day(settings):
-    """Half-written files that nobody wrote to for a day are swept; what is still written to stays."""
+async def test_what_a_killed_writer_left_goes_after_an_hour(settings):
+    """Half-written files that nobody wrote to for an hour are swept; what is still written to stays."""
     await asyncio.to_thread(migrate, settings.effective_database_url)
     async with open_services(settings) as services, services.blobs.incoming() as incoming:
         await incoming.write(b"x" * 2**21)
         await tidy(services, now=int(time.time()))
         assert (await incoming.finish()).path.exists()
-        await tidy(services, now=int(time.time()) + 24 * 3600 + 9)
+        await tidy(services, now=int(time.time()) + 3609)
         assert list((settings.data_dir / "blobs" / "incoming").iterdir()) == []
 
 
