@@ -38,12 +38,14 @@ async def _chat(services: Services, caller: Caller, body: JsonValue) -> BaseMode
 
 
 async def _text(services: Services, caller: Caller, body: JsonValue) -> BaseModel:
-    question = await text_completions.prepare(services, caller, validated(TextRequest, body))
+    asked = validated(TextRequest, body)
+    question = await text_completions.prepare(services, caller, asked, batch=True)
     return await text_completions.complete(services, question)
 
 
 async def _embed(services: Services, caller: Caller, body: JsonValue) -> BaseModel:
-    question = await embeddings.prepare(services, caller, validated(EmbeddingRequest, body))
+    asked = validated(EmbeddingRequest, body)
+    question = await embeddings.prepare(services, caller, asked, batch=True)
     return await embeddings.embed(services, question)
 
 

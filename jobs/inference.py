@@ -1,6 +1,6 @@
 """Asking a model for chat completions in OpenAI's shape: what routes, batches and graders share."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from jobs.stored_completions import Draft
 from schemas.chat import ChatRequest, to_upstream
 from schemas.completions import ChatCompletion, Chunk, Usage
 from schemas.ids import new_id
+from schemas.usage import UsageKind
 from serving.answers import (
     DONE,
     Envelope,
@@ -68,11 +69,9 @@ async def prepare(
         RateLimited: The caller must wait.
     """
     target = await models.target(services, caller, chat.model)
-    allowance = None
-    if not batch:
-        allowance = await services.limiter.admit(
-            caller, target.base.name, tokens=chat.estimated_tokens
-        )
+    account = await open_account(
+        services, caller, target, tokens=chat.estimated_tokens, batch=batch
+    )
     body = to_upstream(chat, cache_salt=target.cache_salt)
     draft = Draft(chat, caller.project_id, request_id) if chat.store else None
     return Question(
@@ -85,10 +84,38 @@ async def prepare(
             include_usage=chat.includes_usage,
             calls_functions=chat.calls_functions,
         ),
-        account=Account(
-            services.meter, caller, target.public_name, batch=batch, allowance=allowance
-        ),
+        account=account,
         draft=draft,
+    )
+
+
+async def open_account(
+    services: Services,
+    caller: Caller,
+    target: ChatTarget,
+    *,
+    tokens: Callable[[], int],
+    kind: UsageKind = "completions",
+    batch: bool = False,
+) -> Account:
+    """Return on whom an answer is counted; the caller's limits admit the request.
+
+    Args:
+        services: Open.
+        caller: Who asks.
+        target: Who is asked.
+        tokens: Guesses how many it will take; asked only where tokens are limited.
+        kind: What is asked for.
+        batch: See `prepare`.
+
+    Raises:
+        RateLimited: The caller must wait.
+    """
+    allowance = None
+    if not batch:
+        allowance = await services.limiter.admit(caller, target.base.name, tokens=tokens)
+    return Account(
+        services.meter, caller, target.public_name, kind=kind, batch=batch, allowance=allowance
     )
 
 

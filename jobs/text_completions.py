@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from jobs import models
 from jobs.engines import ChatTarget
+from jobs.inference import counted, open_account
 from jobs.keys import Caller
+from jobs.metering import Account
 from jobs.services import Services
 from schemas.ids import new_id
 from schemas.text_completions import TextCompletion, TextRequest, to_upstream
@@ -25,6 +27,7 @@ class TextQuestion:
     body: dict[str, Any]
     """For the engine (`schemas.text_completions.to_upstream`), all but who shall answer."""
     envelope: TextEnvelope
+    account: Account
 
     @property
     def streams(self) -> bool:
@@ -32,13 +35,25 @@ class TextQuestion:
         return bool(self.body.get("stream"))
 
 
-async def prepare(services: Services, caller: Caller, request: TextRequest) -> TextQuestion:
-    """Return what to ask of whom.
+async def prepare(
+    services: Services, caller: Caller, request: TextRequest, *, batch: bool = False
+) -> TextQuestion:
+    """Return what to ask of whom; the caller's limits admit it.
+
+    Args:
+        services: Open.
+        caller: Who asks.
+        request: Checked.
+        batch: See `jobs.inference.prepare`.
 
     Raises:
         NotFound: Nobody the caller may ask answers to that name.
+        RateLimited: The caller must wait.
     """
     target = await models.target(services, caller, request.model)
+    account = await open_account(
+        services, caller, target, tokens=request.estimated_tokens, batch=batch
+    )
     return TextQuestion(
         target=target,
         body=to_upstream(request, cache_salt=target.cache_salt),
@@ -52,6 +67,7 @@ async def prepare(services: Services, caller: Caller, request: TextRequest) -> T
             has_logprobs=request.logprobs is not None,
             only_echoes=request.max_tokens == 0,
         ),
+        account=account,
     )
 
 
@@ -64,7 +80,9 @@ async def complete(services: Services, question: TextQuestion) -> TextCompletion
     """
     opened = services.engines.open_answer(question.target, question.body, route=_ROUTE)
     async with opened as answer:
-        return read_text_completion(await answer.read(), question.envelope)
+        completion = read_text_completion(await answer.read(), question.envelope)
+    question.account.settle(completion.usage)
+    return completion
 
 
 @asynccontextmanager
@@ -83,6 +101,7 @@ async def open_events(
 
 
 async def _events(question: TextQuestion, answer: Answer) -> AsyncGenerator[bytes]:
-    async for event in answer.events():
-        if content := rewrite_text_event(event, question.envelope):
-            yield content
+    async with aclosing(counted(answer, question.account)) as events:
+        async for event in events:
+            if content := rewrite_text_event(event, question.envelope):
+                yield content

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import RequestBody, Schema
-from schemas.prompts import Prompt, count_prompts, count_tokens
+from schemas.prompts import Prompt, count_prompts, count_tokens, estimate_tokens
 
 MAX_INPUTS: Final = 2048
 MAX_TOKENS: Final = 300_000
@@ -23,6 +23,10 @@ class EmbeddingRequest(RequestBody):
     encoding_format: EncodingFormat | None = None
     dimensions: int | None = Field(default=None, ge=1, le=100_000)
     user: str | None = None
+
+    def estimated_tokens(self) -> int:
+        """Guess what the inputs will take."""
+        return estimate_tokens(self.input)
 
     @field_validator("input")
     @classmethod

@@ -41,6 +41,12 @@ def count_prompts(prompt: Prompt) -> int:
     return 1 if is_one else len(prompt)
 
 
+def estimate_tokens(prompt: Prompt) -> int:
+    """Guess how many tokens there are: of texts, one for four characters."""
+    texts = [prompt] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, str)]
+    return count_tokens(prompt) + sum(map(len, texts)) // 4
+
+
 def count_tokens(prompt: Prompt) -> int:
     """Return how many tokens came as such; of texts, none."""
     if isinstance(prompt, str):

@@ -19,7 +19,7 @@ from schemas.chat import (
     only_of_a_stream,
 )
 from schemas.completions import Usage
-from schemas.prompts import Prompt, count_prompts
+from schemas.prompts import Prompt, count_prompts, estimate_tokens
 
 MAX_PROMPTS: Final = 128
 """OpenAI takes 2048; each is a sequence of its own on the device."""
@@ -135,6 +135,12 @@ class TextRequest(RequestBody):
         """How many completions are made for each prompt."""
         return self.best_of or self.n or 1
 
+    def estimated_tokens(self) -> int:
+        """Guess what the prompts and all candidates will take."""
+        made = 16 if self.max_tokens is None else self.max_tokens
+        answers = count_prompts(self.prompt) * self.candidates
+        return estimate_tokens(self.prompt) + made * answers
+
     @property
     def includes_usage(self) -> bool:
         """Whether a stream shall end with the tokens it took."""
@@ -171,7 +177,8 @@ def to_upstream(request: TextRequest, *, cache_salt: str) -> dict[str, Any]:
         if value is not None
     }
     body["cache_salt"] = cache_salt
-    if request.includes_usage:
+    if request.stream:
+        # Asked for always: it is what usage is counted by. The client sees it if the client asked.
         body["stream_options"] = {"include_usage": True}
     if request.candidates > (request.n or 1):
         body["n"] = request.candidates

@@ -140,7 +140,7 @@ def read_usage(event: bytes) -> Usage | None:
     if not any(mark in event for mark in _NO_CHOICES):
         return None
     chunk = _VllmChunk.model_validate_json(payload_of(event))
-    return chunk.usage and chunk.usage.told()
+    return None if chunk.usage is None else chunk.usage.told()
 
 
 def without_usage(chunk: Chunk) -> Chunk | None:

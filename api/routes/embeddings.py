@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from api.bodies import CHAT_BYTES, ApiRequest, parse_body
+from api.headers import tell_limits
 from api.relay import Relay
 from jobs import embeddings
 from jobs.keys import Caller
@@ -21,6 +22,7 @@ async def answer_embeddings(
     decided = None if model is None else {"model": model}
     asked = await parse_body(request, EmbeddingRequest, limit=CHAT_BYTES, decided=decided)
     question = await embeddings.prepare(services, caller, asked)
+    tell_limits(request, question.account)
     return Relay(
         model=question.target.public_name,
         complete=partial(embeddings.embed, services, question),

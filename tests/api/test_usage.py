@@ -49,6 +49,38 @@ def test_tokens_are_counted(client: OpenAI, admin: OpenAI, stream: bool) -> None
     eventually(lambda: tokens() == before + 11)
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_tokens_of_texts_are_counted(client: OpenAI, admin: OpenAI, stream: bool) -> None:
+    """What `/v1/completions` takes is counted with the chats, all that was made for `best_of` included."""
+    began = int(time.time())
+
+    def tokens() -> int:
+        found = used(admin, began, group_by=["model"])
+        mine = [result for result in found if result.model == "meta/Nano-2"]
+        return sum(result.input_tokens + result.output_tokens for result in mine)
+
+    before = tokens()
+    best_of = None if stream else 3
+    answer = client.completions.create(
+        model="meta/Nano-2", prompt="a", best_of=best_of, stream=stream
+    )
+    if stream:
+        assert list(answer)
+    eventually(lambda: tokens() == before + (6 if stream else 14))
+
+
+def test_tokens_of_vectors_are_counted(client: OpenAI, admin: OpenAI) -> None:
+    """Embeddings are counted apart."""
+
+    def tokens() -> int:
+        page = admin.admin.organization.usage.embeddings(start_time=int(time.time()) - 60)
+        return sum(result.input_tokens for bucket in page.data for result in bucket.results)
+
+    before = tokens()
+    client.embeddings.create(model="vectors", input=["a", "b"])
+    eventually(lambda: tokens() == before + 6)
+
+
 def test_buckets_and_pages(admin: OpenAI) -> None:
     """Minutes without usage are there too, and the next page goes on where this one ended."""
     now = int(time.time())
