@@ -50,7 +50,7 @@ async def _embed(services: Services, caller: Caller, body: JsonValue) -> BaseMod
 
 
 async def _respond(services: Services, caller: Caller, body: JsonValue) -> BaseModel:
-    turn = await responses.prepare(services, caller, validated(ResponseRequest, body))
+    turn = await responses.prepare(services, caller, validated(ResponseRequest, body), batch=True)
     return await responses.complete(services, turn)
 
 

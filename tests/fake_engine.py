@@ -223,7 +223,7 @@ def _events(asked: dict) -> Iterator[bytes]:
 def _said(asked: dict) -> tuple[tuple[str, ...], dict[str, dict], str]:
     """Return words, calls by the function's name, and why the answer ends."""
     match asked["messages"][-1]["content"]:
-        case "call":
+        case "call" if asked.get("tools"):
             names = [tool["function"]["name"] for tool in asked["tools"]]
             calls = {
                 name: {"id": f"chatcmpl-tool-{uuid4().hex}", "type": "function"} for name in names

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from pydantic import Field
 
 from api.bodies import CHAT_BYTES, ApiRequest, parse_body, parse_query
+from api.headers import tell_limits
 from api.response_relay import Replay, ResponseRelay, Stored
 from jobs.keys import Caller
 from jobs.responses import operations
@@ -47,7 +48,9 @@ class Responses(Controller):
         caller: NamedDependency[Caller],
     ) -> ASGIApp:
         asked = await parse_body(request, ResponseRequest, limit=CHAT_BYTES)
-        return ResponseRelay(services, await operations.prepare(services, caller, asked))
+        turn = await operations.prepare(services, caller, asked)
+        tell_limits(request, turn.question.account)
+        return ResponseRelay(services, turn)
 
     @post("/input_tokens", status_code=200)
     async def count_input_tokens(

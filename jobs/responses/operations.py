@@ -42,16 +42,25 @@ class Turn:
     project_id: str
 
 
-async def prepare(services: Services, caller: Caller, request: ResponseRequest) -> Turn:
+async def prepare(
+    services: Services, caller: Caller, request: ResponseRequest, *, batch: bool = False
+) -> Turn:
     """Return what to ask of whom, with the whole conversation that the request goes on from.
+
+    Args:
+        services: Open.
+        caller: Who asks.
+        request: Checked.
+        batch: Whether a batch asks: it is counted apart, and has limits of its own.
 
     Raises:
         InvalidRequest: The conversation does not hold together, or its beginning is no more.
         NotFound: Nobody the caller may ask answers to the model's name, or an item is not stored.
+        RateLimited: The caller must wait.
     """
     asked, messages = await _conversation(services, caller, request)
     chat = with_sampling(to_chat(request, messages), request)
-    question = await inference.prepare(services, caller, chat)
+    question = await inference.prepare(services, caller, chat, batch=batch)
     response = opened(
         request,
         response_id=new_hex_id("resp_"),
