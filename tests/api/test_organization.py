@@ -287,6 +287,59 @@ def test_what_is_not_there_is_404(raw: httpx.Client, method: str, path: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "fault"),
+    [
+        ("/projects", {}, ("name", "missing_required_parameter")),
+        ("/projects", {"name": ""}, ("name", "string_below_min_length")),
+        ("/projects", {"name": "x" * 257}, ("name", "string_above_max_length")),
+        ("/projects", {"name": "x", "colour": 1}, ("colour", "unknown_parameter")),
+        ("/projects/{}/api_keys", {"name": 1}, ("name", "invalid_type")),
+        ("/projects/{}/api_keys", {"name": "x", "scopes": ["all"]}, ("scopes[0]", "invalid_value")),
+        (
+            "/projects/{}/api_keys",
+            {"name": "x", "scopes": ["api.management.read"]},
+            ("scopes[0]", "invalid_value"),
+        ),
+        (
+            "/projects/{}/api_keys",
+            {"name": "x", "expires_in_seconds": 0},
+            ("expires_in_seconds", "integer_below_min_value"),
+        ),
+        (
+            "/projects/{}/quotas",
+            {"max_jobs_per_day": -1},
+            ("max_jobs_per_day", "integer_below_min_value"),
+        ),
+        ("/projects/{}/quotas", {"max_storage_bytes": "1"}, ("max_storage_bytes", "invalid_type")),
+        (
+            "/projects/{}/rate_limits/rl-nano",
+            {"max_images_per_1_minute": 1},
+            ("max_images_per_1_minute", "unsupported_parameter"),
+        ),
+        ("/projects/{}/service_accounts", {"name": None}, ("name", "invalid_type")),
+        ("/admin_api_keys", {"name": "x", "scopes": []}, ("scopes", "unknown_parameter")),
+    ],
+)
+def test_bad_bodies_are_refused(
+    raw: httpx.Client, project: str, path: str, body: dict, fault: tuple[str, str]
+) -> None:
+    """With the field at fault and OpenAI's code; no project's key can be given an admin's scope."""
+    answer = raw.post(path.format(project), json=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == fault
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=nothing"])
+@pytest.mark.parametrize("path", ["/projects", "/projects/proj_default/api_keys"])
+def test_bad_queries_are_refused(raw: httpx.Client, path: str, query: str) -> None:
+    """With the parameter at fault."""
+    answer = raw.get(f"{path}?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize(
     ("headers", "code"),
     [
         ({"openai-organization": "org-other"}, "mismatched_organization"),

@@ -2,11 +2,13 @@
 
 import re
 
+import httpx
 import pytest
 from litestar import Litestar, WebSocket, get, post, websocket
 from litestar.datastructures import State
 
 from api.scopes import UndeclaredRoute, check_declared, scopes_for
+from tests.api_server import Server
 
 
 @get("/new_family")
@@ -51,3 +53,20 @@ def test_only_the_public_paths_are_public(template: str) -> None:
     assert scopes_for("GET", "/health") == ()
     with pytest.raises(UndeclaredRoute):
         scopes_for("GET", template)
+
+
+def test_asking_for_the_methods_needs_a_key_and_no_scope(server: Server) -> None:
+    """OPTIONS answers any good key, and nobody else."""
+    path = f"{server.url}/v1/files"
+    assert httpx.options(path).status_code == 401
+    answer = httpx.options(path, headers={"authorization": f"Bearer {server.admin_key}"})
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "TRACE"])
+def test_other_methods_reach_nothing(server: Server, method: str) -> None:
+    """No route is behind them, so that none is open by mistake."""
+    path = f"{server.url}/v1/files"
+    assert httpx.request(method, path).status_code == 401
+    headers = {"authorization": f"Bearer {server.key}"}
+    assert httpx.request(method, path, headers=headers).status_code in {400, 405}
