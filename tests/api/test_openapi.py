@@ -74,7 +74,7 @@ def test_uploads(http: httpx.Client, validate: Validate) -> None:
 
 
 def test_jobs(http: httpx.Client, validate: Validate) -> None:
-    """A job, fresh and cancelled, the list, its events and checkpoints."""
+    """A job, fresh, pausing, resumed and cancelled, the list, its events and checkpoints."""
     sent = {"file": ("a.jsonl", LINE * 12)}
     file = http.post("/v1/files", files=sent, data={"purpose": "fine-tune"}).json()
     asked = {"model": "gpt-4o-mini", "training_file": file["id"], "metadata": {"a": "b"}}
@@ -85,6 +85,9 @@ def test_jobs(http: httpx.Client, validate: Validate) -> None:
     validate(http.get("/v1/fine_tuning/jobs").json(), "ListPaginatedFineTuningJobsResponse")
     validate(http.get(f"{path}/events").json(), "ListFineTuningJobEventsResponse")
     validate(http.get(f"{path}/checkpoints").json(), "ListFineTuningJobCheckpointsResponse")
+    # Asked to pause, and not yet paused: a status that OpenAI's document forgets in its list.
+    validate(http.post(f"{path}/pause").json(), "FineTuningJob")
+    validate(http.post(f"{path}/resume").json(), "FineTuningJob")
     validate(http.post(f"{path}/cancel").json(), "FineTuningJob")
 
 

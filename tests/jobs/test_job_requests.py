@@ -1,8 +1,9 @@
 """What two places that may hold the same wish come to."""
 
 import pytest
+from openai.types.fine_tuning import FineTuningJobWandbIntegrationObject
 
-from jobs.job_requests import asked_hyperparameters
+from jobs.job_requests import asked_hyperparameters, integrations_of
 from schemas.errors import InvalidRequest
 from schemas.fine_tuning_requests import JobCreate
 
@@ -60,3 +61,15 @@ def test_two_wishes_that_differ_are_refused():
     with pytest.raises(InvalidRequest, match="Send one of them") as caught:
         asked(hyperparameters={"n_epochs": 2}, method=supervised({"n_epochs": 3}))
     assert caught.value.param == "hyperparameters.n_epochs"
+
+
+def test_an_integration_is_shown_as_the_sdk_types_it():
+    """Every field is there, tags as a list even where none was sent, and the job's id names the run."""
+    wandb = {"type": "wandb", "wandb": {"project": "p"}}
+    request = JobCreate.model_validate(JOB | {"integrations": [wandb]})
+    (shown,) = integrations_of(request, job_id="ftjob-1")
+    as_typed = FineTuningJobWandbIntegrationObject.model_validate(shown.model_dump(), strict=True)
+    assert as_typed.to_dict() == {
+        "type": "wandb",
+        "wandb": {"project": "p", "name": None, "entity": None, "tags": [], "run_id": "ftjob-1"},
+    }

@@ -120,12 +120,13 @@ def test_validation_is_measured_on_time(longer: Finished) -> None:
 
 
 def test_totals_count_every_epoch(whole: Finished) -> None:
-    """Trained tokens are the tokens of all steps; those with loss are fewer."""
+    """Trained tokens are the tokens of all steps; those with loss are fewer. Memory is in bytes."""
     done = whole.events[-1]
 
     assert isinstance(done, TrainingDone)
     assert done.trained_tokens == sum(step.tokens for step in steps(whole.events))
     assert 0 < done.loss_tokens < done.trained_tokens
+    assert 2**20 < done.peak_memory_bytes < 2**40
 
 
 def test_the_seed_reproduces(whole: Finished, make_spec: MakeSpec) -> None:
