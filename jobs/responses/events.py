@@ -86,7 +86,8 @@ class Narration:
             self._usage = chunk.usage
         events: list[Event] = []
         for choice in chunk.choices:
-            self._logprobs += _logprobs(choice.logprobs)
+            if choice.delta.content or not choice.delta.tool_calls:  # those of calls are not told
+                self._logprobs += _logprobs(choice.logprobs)
             if choice.delta.content:
                 events += self._text(choice.delta.content)
             for call in choice.delta.tool_calls or []:
@@ -160,6 +161,9 @@ class Narration:
     def _close(self, status: ItemStatus) -> list[Event]:
         if self._open is None:
             return []
+        if isinstance(self._open.item, OutputMessage):
+            self._open.logprobs += self._logprobs
+            self._logprobs = []
         item = self._open.finished(status)
         events = _closing(item, len(self._over))
         self._over = [*self._over, item]

@@ -1,5 +1,6 @@
 """What a user can do with responses."""
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -25,6 +26,8 @@ from schemas.response_events import Event
 from schemas.response_items import Item
 from schemas.response_requests import CompactRequest, Conversation, CountRequest, ResponseRequest
 from schemas.responses import CompactedResponse, InputTokens, Response, ResponseDeleted
+
+logger = logging.getLogger(__name__)
 
 LIFETIME: Final = 30 * 24 * 3600
 """Seconds after which OpenAI forgets a stored response."""
@@ -104,6 +107,7 @@ async def stream(services: Services, turn: Turn) -> AsyncIterator[Event]:
                 for event in narration.tell(chunk):
                     yield event
         except (ApiError, ValidationError) as exc:
+            logger.warning("broke off: response_id=%s %r", turn.response.id, exc)
             last = narration.fail(exc.message if isinstance(exc, ApiError) else BROKE_OFF)
         else:
             last = narration.end(now=int(time.time()))

@@ -1,14 +1,20 @@
 """`/v1/responses`, asked by OpenAI's own SDK."""
 
+import asyncio
 import json
 import socket
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from litestar.types import Message
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 from pydantic import BaseModel
 
+from api.response_relay import Replay
+from schemas.errors import StoreUnavailable
+from schemas.response_events import ArgumentsDelta, Event
 from tests.api_server import Server
 from tests.fake_engine import WORDS
 from tests.polling import eventually
@@ -460,6 +466,34 @@ def test_an_engine_that_goes_away_fails_the_response(strict: OpenAI) -> None:
     assert last.response.error.code == "server_error"
     assert last.sequence_number == len(before)
     assert strict.responses.retrieve(last.response.id) == last.response
+
+
+async def test_a_stream_that_cannot_be_kept_says_so() -> None:
+    """What breaks after the first event is an `error` event with the next number, and the stream ends."""
+
+    def events() -> Iterator[Event]:
+        yield ArgumentsDelta(item_id="fc_1", output_index=0, delta="{")
+        raise StoreUnavailable("The database does not answer.")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> None:
+        await asyncio.Event().wait()
+
+    await Replay(events())({}, receive, send)
+    name, data = sent[2]["body"].decode().strip().split("\n")
+    assert name == "event: error"
+    assert json.loads(data.removeprefix("data: ")) == {
+        "sequence_number": 1,
+        "type": "error",
+        "code": "server_error",
+        "message": "The database does not answer.",
+        "param": None,
+    }
+    assert sent[-1]["more_body"] is False
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

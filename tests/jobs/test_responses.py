@@ -212,6 +212,18 @@ def test_tokens_without_text_are_told_with_the_next_text() -> None:
     assert [token.token for token in delta.logprobs] == ["\\xf0", "\\x9f"]
 
 
+def test_the_tokens_of_calls_are_not_told() -> None:
+    """The last token of a text is its own, even where it adds no letter; a call's tokens are nobody's."""
+    narration = Narration(begun())
+    narration.tell(chunk(content="a", tokens=["a"]))
+    narration.tell(chunk(tokens=["<call>"]))
+    narration.tell(chunk(call=call_begins(0, "f"), tokens=["f"]))
+    narration.tell(chunk(finish_reason="tool_calls"))
+    narration.end(now=2)
+    message, _ = narration.response.output
+    assert [token.token for token in message.content[0].logprobs] == ["a", "<call>"]
+
+
 def test_a_conversation_that_is_too_long_is_refused() -> None:
     """With what came before it, by the number of its messages."""
     said = [InputText(text="x")]
