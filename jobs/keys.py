@@ -166,6 +166,7 @@ async def create_admin_key(
     store: Store, *, name: str, organization_id: str, expires_at: int | None = None
 ) -> tuple[str, KeyRecord]:
     """Make a key that administers the organization, and return it: this once."""
+    await ensure_default_project(store, organization_id=organization_id)
     key = mint("sk-admin-")
     record = new_key_record(
         key, name=name, organization_id=organization_id, project_id=NO_PROJECT

@@ -2,7 +2,7 @@
 
 import time
 
-from jobs.keys import DEFAULT_PROJECT, Caller, ensure_default_project
+from jobs.keys import DEFAULT_PROJECT, Caller
 from jobs.services import Services
 from jobs.store.paging import cursor_page
 from jobs.store.records import ProjectRecord
@@ -40,7 +40,6 @@ async def list_projects(
     Raises:
         InvalidRequest: `after` is no project of the organization's.
     """
-    await ensure_default_project(services.store, organization_id=caller.organization_id)
     records, has_more = await services.store.projects.page(
         organization_id=caller.organization_id,
         include_archived=include_archived,

@@ -173,7 +173,7 @@ async def _announce_key(settings: Settings) -> None:
                 settings.api_key.get_secret_value(),
                 organization_id=settings.organization,
             )
-        elif not await store.keys.all():
+        elif all(key.is_admin for key in await store.keys.all()):
             key, _ = await create_key(
                 store, name="first key", organization_id=settings.organization
             )

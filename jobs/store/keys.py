@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
@@ -123,11 +123,14 @@ class KeyRecords:
         return done.rowcount == 1
 
     async def write_uses(self, last_used: Mapping[str, int]) -> None:
-        """Record when keys were last used: Unix seconds by key."""
+        """Record when keys were last used: Unix seconds by key. Safe in any order."""
         async with self._database.write() as connection:
             for key_id, used_at in last_used.items():
+                is_newer = func.coalesce(api_keys.c.last_used_at, 0) < used_at
                 await connection.execute(
-                    update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=used_at)
+                    update(api_keys)
+                    .where(api_keys.c.id == key_id, is_newer)
+                    .values(last_used_at=used_at)
                 )
 
 
