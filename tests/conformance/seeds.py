@@ -15,12 +15,13 @@ from jobs.bases.catalog import Catalog
 from jobs.blobs import Blobs, StoredBlob
 from jobs.keys import create_key
 from jobs.services import Services
+from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import FileRecord, ModelRecord, PartRecord
 from jobs.store.store import open_store
 from jobs.store.tables import metadata, models
 from schemas.bases import BaseModelInfo
-from schemas.fine_tuning import JobStatus
+from schemas.fine_tuning import Checkpoint, Event, JobStatus
 from schemas.settings import Settings
 from tests.api_server import PROJECT, opener, serving
 from tests.fake_engine import FakeEngine, running_fake_engine
@@ -149,7 +150,25 @@ async def _seed_batches(services: Services, owner: FileRecord) -> None:
 async def _seed_jobs(services: Services, path: str) -> None:
     status: JobStatus = "paused" if path.endswith("/resume") else "running"
     for job_id in ("after", JOB):
-        await services.store.jobs.add(record(PROJECT, id=job_id, status=status), [])
+        job = record(PROJECT, id=job_id, status=status)
+        # In a worker's hands, as a job that runs is: then a pause is not there at once, and the SDK's
+        # own type of a job lacks the status `paused`.
+        held = {"owner": "worker", "lease_until": time.time() + 60} if status == "running" else {}
+        await services.store.jobs.add(job.model_copy(update=held), [])
+    event = Event(id="after", created_at=1, message="seeded")
+    seeded = Outcome(
+        record=await services.store.jobs.get(JOB),
+        events=[NewEvent(dedupe_key="seeded", event=event)],
+        checkpoint=Checkpoint(
+            id="after",
+            created_at=1,
+            fine_tuned_model_checkpoint=TUNED,
+            fine_tuning_job_id=JOB,
+            step_number=1,
+            metrics={"step": 1.0},
+        ),
+    )
+    await services.store.jobs.change(JOB, lambda _: seeded)
     model = ModelRecord(
         name=TUNED,
         project_id=PROJECT,
