@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from schemas.base import Schema
 from schemas.errors import ApiError, InvalidRequest, JobFailure, ModelServerUnavailable
+from serving.event_stream import EventSplitter
 
 _CONNECT_SECONDS: Final = 2.0
 _PROBE_SECONDS: Final = 5.0
@@ -76,12 +77,11 @@ class Answer:
         Raises:
             ModelServerUnavailable: vLLM went away before the end.
         """
-        rest = b""
+        splitter = EventSplitter()
         try:
             async for piece in self._response.content.iter_any():
-                *events, rest = (rest + piece).split(b"\n\n")
-                for event in events:
-                    yield event + b"\n\n"
+                for event in splitter.feed(piece):
+                    yield event
         except aiohttp.ClientError as exc:
             raise _went_away() from exc
 

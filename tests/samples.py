@@ -5,10 +5,24 @@ import time
 from jobs.store.batches import BatchPlan, BatchRecord
 from jobs.store.records import FileRecord, JobRecord, Plan, UploadRecord
 from schemas.batches import Batch
+from schemas.completions import Choice, Message, Usage
 from schemas.files import File
 from schemas.fine_tuning import Hyperparameters, Job, Method, Supervised
 from schemas.ids import new_hex_id, new_id
+from schemas.stored_completions import StoredCompletion
 from schemas.uploads import Upload
+
+
+def completion(**update) -> StoredCompletion:
+    """A kept answer of one word."""
+    fields = {
+        "id": new_id("chatcmpl-"),
+        "created": int(time.time()),
+        "model": "retune-nano",
+        "choices": [Choice(index=0, message=Message(content="Yes"), finish_reason="stop")],
+        "usage": Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2),
+    }
+    return StoredCompletion(**fields | update)
 
 
 def job(**update) -> Job:

@@ -114,12 +114,49 @@ def test_chat(http: httpx.Client, validate: Validate) -> None:
         validate(httpx.Response(200, text=event).json(), "CreateChatCompletionStreamResponse")
 
 
+def test_stored_chats(http: httpx.Client, validate: Validate) -> None:
+    """A kept answer, changed, listed and deleted."""
+    asked = {"model": "nano", "messages": HELLO, "store": True, "metadata": {"a": "b"}}
+    path = f"/v1/chat/completions/{http.post('/v1/chat/completions', json=asked).json()['id']}"
+    validate(http.get(path).json(), "CreateChatCompletionResponse")
+    changed = http.post(path, json={"metadata": {"c": "d"}}).json()
+    validate(changed, "CreateChatCompletionResponse")
+    validate(http.get("/v1/chat/completions").json(), "ChatCompletionList")
+    # Not the messages: the document's own example has roles that its schema does not.
+    validate(http.delete(path).json(), "ChatCompletionDeleted")
+
+
+def test_functions(http: httpx.Client, validate: Validate) -> None:
+    """A call in the deprecated shape, whole and in pieces."""
+    call = [{"role": "user", "content": "call"}]
+    asked = {"model": "nano", "messages": call, "functions": [{"name": "f"}]}
+    validate(http.post("/v1/chat/completions", json=asked).json(), "CreateChatCompletionResponse")
+    streamed = http.post("/v1/chat/completions", json=asked | {"stream": True}).text
+    for event in streamed.strip().split("\n\n")[:-1]:
+        validate(json.loads(event[6:]), "CreateChatCompletionStreamResponse")
+
+
+def test_texts(http: httpx.Client, validate: Validate) -> None:
+    """Completions of two prompts, with log-probabilities, and the best of several."""
+    for more in ({"logprobs": 2, "n": 2}, {"best_of": 3}, {"echo": True}):
+        asked = {"model": "nano", "prompt": ["a", "b"]} | more
+        validate(http.post("/v1/completions", json=asked).json(), "CreateCompletionResponse")
+
+
+def test_embeddings(http: httpx.Client, validate: Validate) -> None:
+    """Vectors as numbers; the document forgets base64."""
+    asked = {"model": "vectors", "input": ["a", "b"]}
+    validate(http.post("/v1/embeddings", json=asked).json(), "CreateEmbeddingResponse")
+
+
 def test_webhooks(http: httpx.Client, validate: Validate) -> None:
     """What is delivered, for each type of event; the document knows no routes that manage endpoints."""
     types = http.get("/v1/webhook_event_types").json()["data"]
     with running_receiver() as receiver:
         asked = {"name": "x", "url": receiver.url, "event_types": types}
-        path = f"/v1/webhook_endpoints/{http.post('/v1/webhook_endpoints', json=asked).json()['id']}"
+        path = (
+            f"/v1/webhook_endpoints/{http.post('/v1/webhook_endpoints', json=asked).json()['id']}"
+        )
         for event_type in types:
             assert http.post(f"{path}/test", json={"event_type": event_type}).status_code == 200
             words = event_type.replace("_", ".").split(".")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,11 @@ from jobs.housekeeping import is_done_with, tidy
 from jobs.keys import Caller
 from jobs.services import open_services
 from jobs.store.migrate import migrate
-from schemas.errors import FileNotFound
+from schemas.errors import CompletionNotFound, FileNotFound
 from tests import samples
 
-WEEK = 7 * 24 * 3600
+DAY = 24 * 3600
+WEEK = 7 * DAY
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,23 @@ async def test_tidying_deletes_what_is_over_and_nothing_else(settings):
         assert not services.blobs.file_path(expired.id).exists()
         assert services.blobs.file_path(kept.id).exists()
         assert set(services.blobs.work_ids()) == {running.job.id, "ftjob-unknown"}
+
+
+async def test_kept_answers_go_after_thirty_days(settings):
+    """A stored completion is there for as long as the operator wants, and for ever where that is 0."""
+    await asyncio.to_thread(migrate, settings.effective_database_url)
+    now = int(time.time())
+    async with open_services(settings) as services:
+        kept = services.store.chat_completions
+        for id, days in (("chatcmpl-old", 31), ("chatcmpl-young", 29)):
+            await kept.add(samples.completion(id=id, created=now - days * DAY), [], project_id="p")
+        await tidy(
+            replace(services, settings=settings.model_copy(update={"stored_days": 0})), now=now
+        )
+        assert (await kept.get("chatcmpl-old", project_id="p")).id == "chatcmpl-old"
+
+        await tidy(services, now=now)
+
+        assert (await kept.get("chatcmpl-young", project_id="p")).id == "chatcmpl-young"
+        with pytest.raises(CompletionNotFound):
+            await kept.get("chatcmpl-old", project_id="p")
