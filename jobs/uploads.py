@@ -12,7 +12,7 @@ from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.records import FileRecord, PartRecord, UploadRecord
 from jobs.store.uploads import ensure_pending
-from schemas.errors import InvalidRequest, StillAtWork
+from schemas.errors import InvalidRequest, StillAtWork, StorageQuotaReached
 from schemas.files import File
 from schemas.ids import new_id
 from schemas.uploads import Upload, UploadComplete, UploadCreate, UploadPart
@@ -94,6 +94,7 @@ async def complete(
         InvalidRequest: It is over; a part is not its own; the bytes are not those announced, by
             number or MD5, or of no use for their purpose.
         StillAtWork: It is being completed right now.
+        StorageQuotaReached: The project may not have as much.
         StorageFull: There is no room for the file beside its parts.
     """
     record = await services.store.uploads.get(upload_id, project_id=caller.project_id)
@@ -172,7 +173,9 @@ async def _record(services: Services, record: UploadRecord, file: File, blob: St
         completed = await services.store.uploads.complete(
             record.upload.id, file, FileRecord(project_id=record.project_id, sha256=blob.sha256)
         )
-    except BaseException:
+    except (InvalidRequest, StorageQuotaReached):
+        # Only what surely was not recorded. After anything else, such as a lost connection, the bytes
+        # stay: the next try replaces them, or the sweep deletes them with the parts.
         await services.blobs.delete_file(file.id)
         raise
     return completed.upload.model_copy(update={"file": file})

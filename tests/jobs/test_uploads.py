@@ -10,7 +10,8 @@ from jobs.blobs import Blobs, StoredBlob
 from jobs.keys import Caller
 from jobs.services import Services, open_services
 from jobs.store.migrate import migrate
-from schemas.errors import InvalidRequest, StillAtWork, UploadNotFound
+from schemas.errors import InvalidRequest, StillAtWork, StorageQuotaReached, UploadNotFound
+from schemas.limits import Quotas
 from schemas.uploads import Upload, UploadComplete, UploadCreate
 
 CALLER = Caller(project_id="proj_a", organization_id="local", key_id="key_a")
@@ -100,6 +101,19 @@ async def test_a_part_that_comes_too_late_leaves_nothing(services):
             await uploads.add_part(services, CALLER, upload.id, blob)
     left = services.settings.data_dir / "blobs" / "parts"
     assert [path for path in left.rglob("*") if path.is_file()] == []
+
+
+async def test_no_room_in_the_quota(services):
+    """A file beyond the project's quota is refused and leaves no bytes; the upload can be completed when there is room."""
+    upload, complete = await started(services)
+    await services.store.limits.set_quotas("proj_a", Quotas(max_storage_bytes=2))
+    with pytest.raises(StorageQuotaReached):
+        await uploads.complete(services, CALLER, upload.id, complete)
+    found = await services.store.uploads.find(upload.id)
+    assert not services.blobs.file_path(found.file_id).exists()
+    await services.store.limits.set_quotas("proj_a", Quotas(max_storage_bytes=3))
+    done = await uploads.complete(services, CALLER, upload.id, complete)
+    assert done.file.id == found.file_id
 
 
 async def test_parts_have_an_end(services):
