@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 from jobs.batch_claim import BatchClaim
 from jobs.batch_endpoints import ENDPOINTS
 from jobs.batch_input import Request, read_requests
-from jobs.batch_journal import Entry, Journal, read_entries
+from jobs.batch_journal import Entry, Journal, Tally, read_entries
 from jobs.batch_pace import Pace
 from jobs.blocks import in_thread
 from schemas.base import Schema
@@ -27,7 +27,7 @@ _READ_AHEAD: Final = 4
 """Requests; each may have megabytes."""
 _GRACE: Final = 5.0
 """Seconds that requests under way have to end once the batch is to stop."""
-_MAX_TRIES: Final = 3
+_MAX_TRIES: Final = 5
 """How often an engine that is up may fail at one request before that request is to blame."""
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 60.0
@@ -40,15 +40,17 @@ async def ask_all(claim: BatchClaim, pace: Pace, *, input_path: Path, work_dir: 
     Raises:
         StorageFull: An outcome could not be kept; its request will be asked again.
     """
-    claim.begin_count()
+    tally = Tally(claim.batch.request_counts.total)
     done: set[int] = set()
     async with aclosing(in_thread(read_entries(work_dir))) as entries:
         async for entry in entries:
             done.add(entry.number)
-            claim.count(entry)
+            tally.add(entry)
+    # Only now: what is shown never falls behind what was shown before.
+    claim.tally = tally
     with Journal(work_dir, attempt=claim.record.attempt) as journal:
         pending = (request for request in read_requests(input_path) if request.number not in done)
-        await _Asking(claim, pace, journal, pending).run()
+        await _Asking(claim, pace, tally, journal, pending).run()
 
 
 class _AnswerBody(Schema):
@@ -59,9 +61,15 @@ class _AnswerBody(Schema):
 
 class _Asking:
     def __init__(
-        self, claim: BatchClaim, pace: Pace, journal: Journal, pending: Iterator[Request]
+        self,
+        claim: BatchClaim,
+        pace: Pace,
+        tally: Tally,
+        journal: Journal,
+        pending: Iterator[Request],
     ) -> None:
         self._claim = claim
+        self._tally = tally
         self._journal = journal
         self._pending = in_thread(pending, block=_READ_AHEAD)
         self._turn_to_read = asyncio.Lock()
@@ -92,7 +100,7 @@ class _Asking:
         while not self._claim.stopping.is_set() and (request := await self._next()):
             if (entry := await self._outcome(request)) is not None:
                 await to_thread(self._journal.append, entry)
-                self._claim.count(entry)
+                self._tally.add(entry)
 
     async def _next(self) -> Request | None:
         async with self._turn_to_read:

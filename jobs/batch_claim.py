@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-from jobs.batch_journal import Entry
+from jobs.batch_journal import Tally
 from jobs.claims import LEASE
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.batches import BatchChange, BatchOutcome, BatchRecord
 from jobs.store.records import Fenced
-from schemas.batches import Batch, BatchUsage, RequestCounts
+from schemas.batches import Batch
 from schemas.errors import ApiError
 
 _LOOK_EVERY: Final = 1.0
@@ -29,8 +29,8 @@ class BatchClaim:
         """As of the last look."""
         self.stopping = asyncio.Event()
         """Set once the batch is to be cancelled, or its time is over."""
-        self._counts = record.batch.request_counts
-        self._usage = record.batch.usage
+        self.tally: Tally | None = None
+        """What is counted while requests are asked; each look writes it down."""
         self._turn = asyncio.Lock()
         """A look must not overwrite what a change has just brought."""
 
@@ -47,26 +47,6 @@ class BatchClaim:
             organization_id=self.record.plan.organization_id,
             key_id=self.record.plan.key_id,
         )
-
-    def begin_count(self) -> None:
-        """Count from nothing: what earlier claims did is counted again from the journal."""
-        self._counts = RequestCounts(total=self.batch.request_counts.total)
-        self._usage = BatchUsage()
-
-    def count(self, entry: Entry) -> None:
-        """Count one outcome; the next look writes it down."""
-        counts = self._counts
-        more = (
-            {"completed": counts.completed + 1}
-            if entry.is_completed
-            else {"failed": counts.failed + 1}
-        )
-        self._counts = counts.model_copy(update=more)
-        self._usage += entry.usage
-
-    def progress(self) -> dict[str, object]:
-        """Return what was counted, as fields of the batch."""
-        return {"request_counts": self._counts, "usage": self._usage}
 
     async def change(self, change: BatchChange) -> BatchRecord:
         """Change the batch, if it is still ours.
@@ -106,8 +86,8 @@ class BatchClaim:
             await asyncio.sleep(_LOOK_EVERY)
             now = time.monotonic()
             try:
-                if now - renewed > _RENEW_EVERY or self._counts != self.batch.request_counts:
-                    await self.change(self._renewed(time.time() + LEASE))
+                if now - renewed > _RENEW_EVERY or self._has_news():
+                    await self.change(partial(_renewed, tally=self.tally, now=time.time()))
                     renewed = now
                 else:
                     await self._look()
@@ -124,13 +104,11 @@ class BatchClaim:
             self.record = found
         self.listen(now=time.time())
 
-    def _renewed(self, lease_until: float) -> Callable[[BatchRecord], BatchOutcome]:
-        progress = self.progress()
+    def _has_news(self) -> bool:
+        return self.tally is not None and self.tally.counts != self.batch.request_counts
 
-        def change(record: BatchRecord) -> BatchOutcome:
-            batch = record.batch.model_copy(update=progress)
-            return BatchOutcome(
-                record=record.model_copy(update={"batch": batch, "lease_until": lease_until})
-            )
 
-        return change
+def _renewed(record: BatchRecord, *, tally: Tally | None, now: float) -> BatchOutcome:
+    batch = record.batch if tally is None else tally.shown_by(record.batch)
+    change = {"batch": batch, "lease_until": now + LEASE}
+    return BatchOutcome(record=record.model_copy(update=change))

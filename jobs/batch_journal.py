@@ -21,7 +21,7 @@ from typing import Final, Self
 from pydantic import ValidationError
 
 from schemas.base import Schema
-from schemas.batches import BatchUsage
+from schemas.batches import Batch, BatchUsage, RequestCounts
 from schemas.errors import StorageFull
 
 _NAME: Final = re.compile(r"results-(\d+)\.jsonl")
@@ -37,6 +37,35 @@ class Entry(Schema):
     usage: BatchUsage = BatchUsage()
     result: str
     """The line for that file, without a newline."""
+
+
+class Tally:
+    """Outcomes, counted.
+
+    Args:
+        total: Requests of the batch.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._completed = 0
+        self._failed = 0
+        self.usage = BatchUsage()
+
+    def add(self, entry: Entry) -> None:
+        """Count one."""
+        self._completed += entry.is_completed
+        self._failed += not entry.is_completed
+        self.usage += entry.usage
+
+    @property
+    def counts(self) -> RequestCounts:
+        """As the batch shows them."""
+        return RequestCounts(total=self._total, completed=self._completed, failed=self._failed)
+
+    def shown_by(self, batch: Batch) -> Batch:
+        """Return `batch` with what was counted."""
+        return batch.model_copy(update={"request_counts": self.counts, "usage": self.usage})
 
 
 class Journal(AbstractContextManager["Journal"]):

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from jobs.batch_claim import BatchClaim
 from jobs.batch_input import Request, read_requests
-from jobs.batch_journal import Entry, read_entries
+from jobs.batch_journal import Entry, Tally, read_entries
 from jobs.batch_lifecycle import advance
 from jobs.blobs import IncomingBlob, StoredBlob
 from jobs.blocks import in_thread
@@ -58,14 +58,14 @@ async def conclude(claim: BatchClaim, ending: Ending, *, input_path: Path, work_
             ending = "cancelled"
     blobs = claim.services.blobs
     async with blobs.incoming() as output, blobs.incoming() as errors:
-        claim.begin_count()
+        tally = Tally(claim.batch.request_counts.total)
         # A file that nobody found good has no requests.
         if claim.batch.in_progress_at is not None:
             async with aclosing(in_thread(_outcomes(ending, input_path, work_dir))) as entries:
                 async for entry in entries:
-                    claim.count(entry)
+                    tally.add(entry)
                     await _write(output if entry.is_completed else errors, entry)
-        await _end(claim, ending, await output.finish(), await errors.finish())
+        await _end(claim, ending, tally, await output.finish(), await errors.finish())
 
 
 def _outcomes(ending: Ending, input_path: Path, work_dir: Path) -> Iterator[Entry]:
@@ -92,7 +92,9 @@ async def _write(blob: IncomingBlob, entry: Entry) -> None:
     await blob.write(entry.result.encode() + b"\n")
 
 
-async def _end(claim: BatchClaim, ending: Ending, output: StoredBlob, errors: StoredBlob) -> None:
+async def _end(
+    claim: BatchClaim, ending: Ending, tally: Tally, output: StoredBlob, errors: StoredBlob
+) -> None:
     now = int(time.time())
     files: dict[str, tuple[File, FileRecord]] = {}
     for kind, blob in (("output", output), ("error", errors)):
@@ -103,9 +105,7 @@ async def _end(claim: BatchClaim, ending: Ending, output: StoredBlob, errors: St
             record = FileRecord(project_id=claim.record.project_id, sha256=blob.sha256)
             files[f"{kind}_file_id"] = (file, record)
     try:
-        await claim.change(
-            partial(_ended, ending=ending, files=files, progress=claim.progress(), now=now)
-        )
+        await claim.change(partial(_ended, ending=ending, files=files, tally=tally, now=now))
     except Fenced:
         # Only now is it sure that no record will name them.
         for file, _ in files.values():
@@ -137,12 +137,11 @@ def _ended(
     *,
     ending: Ending,
     files: dict[str, tuple[File, FileRecord]],
-    progress: dict[str, object],
+    tally: Tally,
     now: int,
 ) -> BatchOutcome:
     status = "cancelled" if record.batch.status == "cancelling" else ending
-    batch = advance(record.batch, status, now=now)
     ids = {name: file.id for name, (file, _) in files.items()}
-    batch = batch.model_copy(update={**progress, **ids})
+    batch = tally.shown_by(advance(record.batch, status, now=now)).model_copy(update=ids)
     released = {"batch": batch, "owner": None, "lease_until": 0.0}
     return BatchOutcome(record=record.model_copy(update=released), files=list(files.values()))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs import batches, housekeeping
+from jobs import batches, housekeeping, inference
 from jobs.batch_claim import BatchClaim
 from jobs.batch_pace import Pace
 from jobs.batch_run import BatchRunner, see_through
 from jobs.store.batches import BatchOutcome
 from jobs.store.migrate import migrate
 from jobs.store.records import Fenced
+from schemas.chat import ChatRequest
 from schemas.errors import BatchNotFound, Conflict, InvalidRequest
 from schemas.files import ExpiresAfter
 from schemas.settings import Settings
@@ -239,6 +240,25 @@ async def test_a_request_that_the_engine_fails_at_stops_no_other(services, runne
     assert asked(engine)["fail"] > 2
 
 
+async def test_clients_come_first(services, runner, engine):
+    """While six clients wait for the engine themselves, a batch asks one request at a time."""
+    engine.answers_after = 0.2
+    held = ChatRequest.model_validate(line("x", "hold")["body"])
+    questions = [await inference.prepare(services, CALLER, held) for _ in range(6)]
+    clients = [asyncio.create_task(inference.complete(services, each)) for each in questions]
+    batch = await create(services, [line(f"{n}") for n in range(60)])
+    # At full speed, twenty-four would take longer than the worker needs to look at the engine.
+    found = await until(services, batch.id, lambda found: found.request_counts.completed > 24)
+    engine.most_generating = 0
+    later = found.request_counts.completed + 4
+    await until(services, batch.id, lambda found: found.request_counts.completed > later)
+    assert engine.most_generating == len(clients) + 1
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    await until(services, batch.id, is_over)
+
+
 async def test_a_killed_worker_loses_no_answer_and_none_comes_twice(services, engine):
     """Killed twice in the middle; each request is in the output once, and few are asked again."""
     lines = [line(f"{n}", f"message {n}") for n in range(300)]
@@ -268,6 +288,7 @@ def start_worker(services, engine):
     return subprocess.Popen([*command, settings.effective_redis_url, engine.url])
 
 
+@pytest.mark.slow
 async def test_many_requests_take_little_memory(services, engine):
     """Five thousand requests of a kilobyte go through a worker in a minute, and it grows by less than 24 MB."""
     worker = start_worker(services, engine)
