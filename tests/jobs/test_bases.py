@@ -127,9 +127,24 @@ def test_toml_file(settings, model, tmp_path):
     assert catalog.get("house/1.5b").context_length == 100
 
 
+def test_base_that_embeds(settings, model, tmp_path):
+    """A base for vectors needs no chat template; it is offered, and nothing can be tuned on it."""
+    (model / "chat_template.jinja").unlink()
+    file = tmp_path / "models.toml"
+    file.write_text(f'[models.vectors]\npath = "{model.name}"\ntask = "embed"\n')
+
+    catalog = load(settings, str(file))
+
+    assert catalog.problems == []
+    assert catalog.find("vectors").task == "embed"
+    with pytest.raises(InvalidRequest, match="not available for fine-tuning"):
+        catalog.get("vectors")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("[models.a]\npath = 'x'\ntask = 'sing'\n", "models.a.task"),
         ("[models.a]\n", "give either path or hub"),
         ("[models.a]\npath = 'x'\nhub = 'o/n'\n", "give either path or hub"),
         ("[models.a]\nhub = 'n'\n", "hub must be ORG/NAME"),

@@ -48,6 +48,14 @@ def test_it_listens_on_a_socket_under_an_opaque_name(nano, settings):
     assert "--port" not in command
 
 
+def test_a_base_that_embeds_has_no_adapters(nano, settings):
+    """An engine for vectors is started for those, and for nothing that only text needs."""
+    command = cpu_command(nano.model_copy(update={"task": "embed"}), settings)
+    assert option(command, "--runner") == "pooling"
+    assert not {"--enable-lora", "--tool-call-parser", "--generation-config"} & set(command)
+    assert "--runner" not in cpu_command(nano, settings)
+
+
 @pytest.mark.parametrize(
     ("asked", "bucket"), [(1, "1"), (16, "16"), (24, "32"), (64, "64"), (9999, "512")]
 )
