@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,48 +119,45 @@ def send_file(
     )
     head += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="x"\r\n\r\n'
     tail = f"\r\n--{BOUNDARY}--\r\n"
-    connection = connect(server)
-    connection.putrequest("POST", path)
-    connection.putheader("Authorization", f"Bearer {KEY}")
-    connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
-    connection.putheader("Content-Length", str(len(head) + megabytes * MEGABYTE + len(tail)))
-    connection.endheaders()
-    connection.send(head.encode())
-    for number in range(first, first + megabytes):
-        connection.send(block(number))
-    connection.send(tail.encode())
-    return answered(connection)
+    with connected(server) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("Authorization", f"Bearer {KEY}")
+        connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+        connection.putheader("Content-Length", str(len(head) + megabytes * MEGABYTE + len(tail)))
+        connection.endheaders()
+        connection.send(head.encode())
+        for number in range(first, first + megabytes):
+            connection.send(block(number))
+        connection.send(tail.encode())
+        return answered(connection)
 
 
 def ask(server: Server, path: str, body: dict) -> dict:
-    connection = connect(server)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    connection.request("POST", path, json.dumps(body), headers)
-    return answered(connection)
+    with connected(server) as connection:
+        connection.request("POST", path, json.dumps(body), headers)
+        return answered(connection)
 
 
 def content_md5(server: Server, file_id: str) -> str:
     """Read a file's content, and return its MD5."""
-    connection = connect(server)
-    connection.request(
-        "GET", f"/v1/files/{file_id}/content", headers={"Authorization": f"Bearer {KEY}"}
-    )
-    answer = connection.getresponse()
+    headers = {"Authorization": f"Bearer {KEY}"}
     md5 = hashlib.md5(usedforsecurity=False)
-    while data := answer.read(MEGABYTE):
-        md5.update(data)
-    connection.close()
+    with connected(server) as connection:
+        connection.request("GET", f"/v1/files/{file_id}/content", headers=headers)
+        answer = connection.getresponse()
+        while data := answer.read(MEGABYTE):
+            md5.update(data)
     return md5.hexdigest()
 
 
-def connect(server: Server) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+def connected(server: Server) -> closing[http.client.HTTPConnection]:
+    return closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=600))
 
 
 def answered(connection: http.client.HTTPConnection) -> dict:
     answer = connection.getresponse()
     body = json.load(answer)
-    connection.close()
     assert answer.status == 200, body
     return body
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.big_files import answered, ask, block, connect, content_md5, send_file
+from tests.bench.big_files import answered, ask, block, connected, content_md5, send_file
 from tests.e2e.server import KEY, Server, is_ready, running_server, wait_for
 from tests.polling import eventually
 
@@ -43,14 +43,15 @@ def test_kill_after_a_part_and_during_completion(short_tmp_path: Path) -> None:
 
 def begin_part(server: Server, path: str) -> None:
     """Send the beginning of a part, and wait for an answer that will not come."""
-    connection = connect(server)
-    connection.putrequest("POST", path)
-    connection.putheader("Authorization", f"Bearer {KEY}")
-    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
-    connection.putheader("Content-Length", "30000000")
-    connection.endheaders()
-    connection.send(b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\n' + b"x" * 2**22)
-    answered(connection)
+    with connected(server) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("Authorization", f"Bearer {KEY}")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+        connection.putheader("Content-Length", "30000000")
+        connection.endheaders()
+        head = b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\n'
+        connection.send(head + b"x" * 2**22)
+        answered(connection)
 
 
 def kill_while(server: Server, work) -> None:
