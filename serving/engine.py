@@ -119,7 +119,7 @@ def command_line(
         *("--model", str(base.directory), "--served-model-name", internal_base_name(base)),
         *("--max-model-len", str(base.context_length), "--dtype", dtype),
         *(
-            ("--runner", "pooling")
+            _embedding_arguments(device)
             if base.task == "embed"
             else _generation_arguments(base, settings)
         ),
@@ -295,6 +295,11 @@ class EngineProcess:
         # vLLM's last word is "Engine core initialization failed. See root cause above."
         causes = [error for error in errors if "root cause" not in error]
         return causes[-1] if causes else f"see {self.log_path}."
+
+
+def _embedding_arguments(device: Device) -> list[str]:
+    # Without adapters vLLM would compile, which its environment on the CPU forbids (`environment`).
+    return ["--runner", "pooling", *(["--enforce-eager"] if device == "cpu" else [])]
 
 
 def _generation_arguments(base: BaseModelInfo, settings: Settings) -> list[str]:

@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from jobs.rendering import Renderer
+from schemas.chat import ChatRequest, to_upstream
 from schemas.errors import InvalidRequest, JobFailure
 from schemas.proof import Proof
+from schemas.text_completions import TextChoice, TextChunkWithUsage
 from schemas.training_file import InstructionMessage, Tool, UserMessage
 from serving.adapters import inspect_adapter
 from serving.answers import Envelope, read_completion, rewrite_event
 from serving.proof import Baseline, measure_base, prove
+from serving.text_answers import TextEnvelope, read_text_completion, rewrite_text_event
 from serving.vllm import AdapterMissing, AdapterRejected
 from tests.serving.adapters_made import (
     Row,
@@ -185,6 +189,86 @@ async def test_a_stream_says_what_the_whole_answer_says(engine):
     assert chunks[-2].choices[0].finish_reason in {"stop", "length"}
     assert chunks[-1].usage.completion_tokens > 0
     assert done == "data: [DONE]"
+
+
+TEXT = TextEnvelope(
+    id="cmpl-1", model="nano", system_fingerprint="fp_1", include_usage=True, has_logprobs=True
+)
+
+
+async def continue_text(engine: RunningEngine, envelope: TextEnvelope = TEXT, **options: object):
+    body = {"model": engine.base_name, "prompt": "The sky", "temperature": 0, "max_tokens": 6}
+    async with engine.vllm.ask("/v1/completions", body | options) as answer:
+        if not options.get("stream"):
+            return read_text_completion(await answer.read(), envelope)
+        return b"".join([rewrite_text_event(event, envelope) async for event in answer.events()])
+
+
+async def test_text_is_continued(engine):
+    """Text goes on after each prompt; a stream's pieces make the whole, and its last tells the usage."""
+    whole = await continue_text(engine, prompt=["The sky", "A rose"], logprobs=2)
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    assert all(0 < len(choice.logprobs.tokens) <= 6 for choice in whole.choices)
+    assert whole.choices[0].text == "".join(whole.choices[0].logprobs.tokens)
+    told = await continue_text(engine, stream=True, stream_options={"include_usage": True})
+    *events, done = told.decode().strip().split("\n\n")
+    chunks = [TextChunkWithUsage.model_validate_json(event[6:]) for event in events]
+    pieces = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    assert "".join(piece.text for piece in pieces) == whole.choices[0].text
+    assert pieces[-1].finish_reason in {"stop", "length"}
+    assert (chunks[-1].choices, chunks[-1].usage.prompt_tokens > 0) == ([], True)
+    assert done == "data: [DONE]"
+
+
+async def test_a_prompt_is_scored(engine):
+    """With `echo` and no tokens, the prompt comes back with how likely it is, and nothing was made."""
+    envelope = TEXT.model_copy(update={"only_echoes": True})
+    scored = await continue_text(engine, envelope, echo=True, logprobs=1, max_tokens=0)
+    choice = scored.choices[0]
+    assert choice.text == "The sky"
+    assert choice.logprobs.token_logprobs[0] is None
+    assert all(logprob < 0 for logprob in choice.logprobs.token_logprobs[1:])
+    assert (choice.finish_reason, scored.usage.completion_tokens) == ("length", 0)
+
+
+async def test_the_best_of_several_texts(engine):
+    """Of several candidates those come back whose tokens are likelier, the likeliest first."""
+    options = {"n": 8, "temperature": 1, "seed": 5, "logprobs": 0}
+    made = await continue_text(engine, **options)
+    best = await continue_text(engine, TEXT.model_copy(update={"candidates": 8, "n": 2}), **options)
+
+    def mean(choice: TextChoice) -> float:
+        return fmean(choice.logprobs.token_logprobs)
+
+    likeliest = sorted(map(mean, made.choices), reverse=True)[:2]
+    assert [mean(choice) for choice in best.choices] == pytest.approx(likeliest)
+
+
+async def test_texts_that_are_too_long_are_refused_in_openais_words(engine):
+    """The refusal names the prompt."""
+    with pytest.raises(InvalidRequest) as refused:
+        await continue_text(engine, prompt="word " * 2000)
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "prompt")
+
+
+async def test_a_function_is_called(engine):
+    """An engine that must call a function does, and the client sees the deprecated shape."""
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    function = {"name": "find", "parameters": nothing}
+    asked = ChatRequest.model_validate(
+        {
+            "model": "nano",
+            "messages": question("Find it."),
+            "functions": [function],
+            "function_call": {"name": "find"},
+            "max_tokens": 40,
+        }
+    )
+    body = to_upstream(asked, cache_salt="s") | {"model": engine.base_name}
+    envelope = ENVELOPE.model_copy(update={"calls_functions": asked.calls_functions})
+    async with engine.vllm.chat(body) as answer:
+        message = read_completion(await answer.read(), envelope).choices[0].message
+    assert (message.function_call.name, message.tool_calls) == ("find", None)
 
 
 async def test_salts_part_the_prefix_caches(engine):
