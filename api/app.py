@@ -8,7 +8,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from api.bodies import ApiRequest
+from api.bodies import ApiRequest, parse_metadata, read_asked, read_params
 from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
 from api.idempotency import RepeatsRecognised
@@ -113,6 +113,9 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
         dependencies={
             "services": Provide(_services, sync_to_thread=False),
             "caller": Provide(_caller, sync_to_thread=False),
+            "asked": Provide(read_asked),
+            "params": Provide(read_params, sync_to_thread=False),
+            "metadata": Provide(parse_metadata, sync_to_thread=False),
         },
         exception_handlers=exception_handlers,
         guards=[require_scope],

@@ -6,6 +6,7 @@ from typing import Final, TypeVar, get_origin
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
 from litestar.types import Receive
 from pydantic import BaseModel, JsonValue
 
@@ -74,6 +75,40 @@ def check_headers(request: ApiRequest, *, limit: int) -> None:
         raise _too_large(limit)
 
 
+async def read_asked(request: ApiRequest) -> BaseModel:
+    """Read a route's JSON body as the model that its parameter `asked` is annotated with.
+
+    The annotation is what is parsed, and what the API's description shows. A route that takes more than
+    `JOB_BYTES` says so: `@post(max_bytes=…)`.
+
+    Raises:
+        ApiError: As `parse_body`.
+    """
+    route = request.route_handler
+    return await parse_body(request, model_of(route, "asked"), limit=max_bytes(route))
+
+
+def read_params(request: ApiRequest) -> BaseModel:
+    """Read a route's query string as the model that its parameter `params` is annotated with.
+
+    Raises:
+        InvalidRequest: As `parse_query`.
+    """
+    return parse_query(request, model_of(request.route_handler, "params"))
+
+
+def model_of(route: BaseRouteHandler, parameter: str) -> type[BaseModel]:
+    """Return what a route's parameter is annotated with."""
+    model: type[BaseModel] = route.parsed_fn_signature.parameters[parameter].annotation
+    return model
+
+
+def max_bytes(route: BaseRouteHandler) -> int:
+    """Return the limit of a route's JSON body."""
+    limit: int = route.opt.get("max_bytes", JOB_BYTES)
+    return limit
+
+
 async def parse_body(
     request: ApiRequest,
     model: type[_Model],
@@ -108,36 +143,28 @@ async def parse_body(
 
 
 def parse_query(request: ApiRequest, model: type[_Model]) -> _Model:
-    """Read the query string as a `model`; the last of a repeated name counts, others are let be.
+    """Read the query string as a `model`; names that it does not know are let be.
+
+    Of a repeated name the last counts, but a field that is a list takes them all: `names=a&names=b`, with or
+    without `[]` behind the name.
 
     Raises:
         InvalidRequest: A value is not what the model asks for.
     """
     given: dict[str, JsonValue] = {}
-    for name, values in request.query_params.dict().items():
-        if name in model.model_fields:
-            given[name] = values[-1]
-            if "\0" in values[-1]:
-                raise InvalidRequest(
-                    f"Invalid '{name}': it must not hold the NUL character.",
-                    param=name,
-                    code="invalid_value",
-                )
-    return validated(model, given)
-
-
-def parse_lists(request: ApiRequest, model: type[_Model]) -> _Model:
-    """Read the query string as a `model` some of whose fields are lists: `names[]=a&names[]=b`.
-
-    Raises:
-        InvalidRequest: A value is not what the model asks for.
-    """
-    given: dict[str, JsonValue] = {}
-    for name, values in request.query_params.dict().items():
-        field = model.model_fields.get(name.removesuffix("[]"))
-        if field is not None and not any("\0" in value for value in values):
-            is_list = get_origin(field.annotation) is list
-            given[name.removesuffix("[]")] = list(values) if is_list else values[-1]
+    for sent_name, values in request.query_params.dict().items():
+        name = sent_name.removesuffix("[]")
+        field = model.model_fields.get(name)
+        is_list = field is not None and get_origin(field.annotation) is list
+        if field is None or (name != sent_name and not is_list):
+            continue
+        if any("\0" in value for value in values):
+            raise InvalidRequest(
+                f"Invalid '{name}': it must not hold the NUL character.",
+                param=name,
+                code="invalid_value",
+            )
+        given[name] = list(values) if is_list else values[-1]
     return validated(model, given)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from multipart import (  # type: ignore[import-untyped]  # has annotations, but no py.typed
     MultipartError,
@@ -10,11 +10,11 @@ from multipart import (  # type: ignore[import-untyped]  # has annotations, but 
     ParserLimitReached,
     PushMultipartParser,
 )
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from api.bodies import ApiRequest, body_chunks, check_headers
 from jobs.blobs import IncomingBlob
-from schemas.base import Schema
+from schemas.base import RequestBody, Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge
 from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
 from schemas.uploads import MAX_PART_BYTES
@@ -35,6 +35,22 @@ class UploadForm(Schema):
     """As the client names it: data, never a path of ours."""
     purpose: UploadPurpose
     expires_after: ExpiresAfter | None = None
+
+
+class FileForm(RequestBody):
+    """The form of `POST /v1/files`, for the API's description."""
+
+    file: bytes
+    purpose: UploadPurpose
+    anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
+    seconds: int | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=2_592_000)
+    """The file ends so long after its creation."""
+
+
+class PartForm(RequestBody):
+    """The form of `POST /v1/uploads/{id}/parts`, for the API's description."""
+
+    data: bytes
 
 
 async def receive_upload(

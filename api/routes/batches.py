@@ -5,7 +5,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from pydantic import Field
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_query
 from jobs import batches
 from jobs.keys import Caller
 from jobs.services import Services
@@ -28,22 +27,20 @@ class Batches(Controller):
     @post(status_code=200)
     async def create(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[BatchCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Batch:
-        body = await parse_body(request, BatchCreate, limit=JOB_BYTES)
-        return await batches.create(services, caller, body)
+        return await batches.create(services, caller, asked)
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListBatches],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[Batch]:
-        query = parse_query(request, ListBatches)
-        return await batches.list_batches(services, caller, after=query.after, limit=query.limit)
+        return await batches.list_batches(services, caller, after=params.after, limit=params.limit)
 
     @get("/{batch_id:str}")
     async def retrieve(

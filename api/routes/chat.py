@@ -9,14 +9,15 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from pydantic import Field
 
-from api.bodies import CHAT_BYTES, JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
+from api.bodies import CHAT_BYTES, ApiRequest
 from api.headers import tell_limits
 from api.relay import Relay
 from jobs import inference, stored_completions
 from jobs.keys import Caller
 from jobs.services import Services
-from schemas.base import CursorPage, Schema
+from schemas.base import CursorPage, Metadata, Schema
 from schemas.chat import ChatRequest
+from schemas.completions import ChatCompletion, ChunkWithUsage
 from schemas.stored_completions import (
     CompletionDeleted,
     StoredCompletion,
@@ -40,18 +41,9 @@ class ListCompletions(ListMessages):
 
 
 async def answer_chat(
-    request: ApiRequest, services: Services, caller: Caller, *, model: str | None = None
+    request: ApiRequest, services: Services, caller: Caller, chat: ChatRequest
 ) -> ASGIApp:
-    """Answer as the engine does, whole or as a stream.
-
-    Args:
-        request: Its body unread.
-        services: Open.
-        caller: Who asks.
-        model: Who is asked, where the path says it; None: the body does.
-    """
-    decided = None if model is None else {"model": model}
-    chat = await parse_body(request, ChatRequest, limit=CHAT_BYTES, decided=decided)
+    """Answer as the engine does, whole or as a stream."""
     request_id = request.scope["state"].get("request_id")
     question = await inference.prepare(services, caller, chat, request_id=request_id)
     tell_limits(request, question.account)
@@ -69,31 +61,32 @@ class ChatCompletions(Controller):
 
     path = "/chat/completions"
 
-    @post(status_code=200)
+    @post(status_code=200, max_bytes=CHAT_BYTES, answer=ChatCompletion, events=ChunkWithUsage)
     async def create(
         self,
         request: ApiRequest,
+        asked: NamedDependency[ChatRequest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ASGIApp:
-        return await answer_chat(request, services, caller)
+        return await answer_chat(request, services, caller, asked)
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListCompletions],
+        metadata: NamedDependency[Metadata | None],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[StoredCompletion]:
-        query = parse_query(request, ListCompletions)
         return await stored_completions.list_completions(
             services,
             caller,
-            model=query.model,
-            metadata=parse_metadata(request),
-            limit=query.limit,
-            after=query.after,
-            order=query.order,
+            model=params.model,
+            metadata=metadata,
+            limit=params.limit,
+            after=params.after,
+            order=params.order,
         )
 
     @get("/{completion_id:str}")
@@ -109,13 +102,12 @@ class ChatCompletions(Controller):
     async def update(
         self,
         completion_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[UpdateCompletion],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> StoredCompletion:
-        body = await parse_body(request, UpdateCompletion, limit=JOB_BYTES)
         return await stored_completions.update(
-            services, caller, completion_id, metadata=body.metadata
+            services, caller, completion_id, metadata=asked.metadata
         )
 
     @delete("/{completion_id:str}", status_code=200)
@@ -131,16 +123,15 @@ class ChatCompletions(Controller):
     async def list_messages(
         self,
         completion_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListMessages],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[StoredMessage]:
-        query = parse_query(request, ListMessages)
         return await stored_completions.list_messages(
             services,
             caller,
             completion_id,
-            limit=query.limit,
-            after=query.after,
-            order=query.order,
+            limit=params.limit,
+            after=params.after,
+            order=params.order,
         )

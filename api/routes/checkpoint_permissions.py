@@ -7,7 +7,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from pydantic import Field
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_query
 from jobs import checkpoint_permissions
 from jobs.keys import Caller
 from jobs.services import Services
@@ -37,30 +36,28 @@ class CheckpointPermissions(Controller):
     async def create(
         self,
         model: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[CheckpointPermissionCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[CheckpointPermission]:
-        body = await parse_body(request, CheckpointPermissionCreate, limit=JOB_BYTES)
-        return await checkpoint_permissions.create(services, caller, model, body)
+        return await checkpoint_permissions.create(services, caller, model, asked)
 
     @get()
     async def list_all(
         self,
         model: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListPermissions],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[CheckpointPermission]:
-        query = parse_query(request, ListPermissions)
         return await checkpoint_permissions.list_permissions(
             services,
             caller,
             model,
-            project_id=query.project_id,
-            limit=query.limit,
-            after=query.after,
-            order="asc" if query.order == "ascending" else "desc",
+            project_id=params.project_id,
+            limit=params.limit,
+            after=params.after,
+            order="asc" if params.order == "ascending" else "desc",
         )
 
     @delete("/{permission_id:str}", status_code=200)

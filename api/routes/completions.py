@@ -6,21 +6,19 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from api.bodies import CHAT_BYTES, ApiRequest, parse_body
+from api.bodies import CHAT_BYTES, ApiRequest
 from api.headers import tell_limits
 from api.relay import Relay
 from jobs import text_completions
 from jobs.keys import Caller
 from jobs.services import Services
-from schemas.text_completions import TextRequest
+from schemas.text_completions import TextChunkWithUsage, TextCompletion, TextRequest
 
 
 async def answer_text(
-    request: ApiRequest, services: Services, caller: Caller, *, model: str | None = None
+    request: ApiRequest, services: Services, caller: Caller, asked: TextRequest
 ) -> ASGIApp:
     """Answer as the engine does, whole or as a stream; see `api.routes.chat.answer_chat`."""
-    decided = None if model is None else {"model": model}
-    asked = await parse_body(request, TextRequest, limit=CHAT_BYTES, decided=decided)
     question = await text_completions.prepare(services, caller, asked)
     tell_limits(request, question.account)
     return Relay(
@@ -37,11 +35,12 @@ class TextCompletions(Controller):
 
     path = "/completions"
 
-    @post(status_code=200)
+    @post(status_code=200, max_bytes=CHAT_BYTES, answer=TextCompletion, events=TextChunkWithUsage)
     async def create(
         self,
         request: ApiRequest,
+        asked: NamedDependency[TextRequest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ASGIApp:
-        return await answer_text(request, services, caller)
+        return await answer_text(request, services, caller, asked)

@@ -8,18 +8,22 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.types import ASGIApp
+from pydantic import BaseModel
 
-from api.bodies import ApiRequest
+from api.bodies import CHAT_BYTES, ApiRequest, parse_body
 from api.routes.chat import answer_chat
 from api.routes.completions import answer_text
 from api.routes.embeddings import answer_embeddings
 from jobs.keys import Caller
 from jobs.services import Services
+from schemas.chat import ChatRequest
+from schemas.embeddings import EmbeddingRequest
+from schemas.text_completions import TextRequest
 
-_ANSWERS: Final[Mapping[str, Callable[..., Awaitable[ASGIApp]]]] = {
-    "/chat/completions": answer_chat,
-    "/completions": answer_text,
-    "/embeddings": answer_embeddings,
+_ANSWERS: Final[Mapping[str, tuple[type[BaseModel], Callable[..., Awaitable[ASGIApp]]]]] = {
+    "/chat/completions": (ChatRequest, answer_chat),
+    "/completions": (TextRequest, answer_text),
+    "/embeddings": (EmbeddingRequest, answer_embeddings),
 }
 """By the end of the path; the first that fits counts."""
 
@@ -36,4 +40,6 @@ async def ask_deployment(
     model = path.removesuffix(ending).removeprefix("/")
     if not ending or not model:
         raise NotFoundException
-    return await _ANSWERS[ending](request, services, caller, model=model)
+    request_model, answer = _ANSWERS[ending]
+    asked = await parse_body(request, request_model, limit=CHAT_BYTES, decided={"model": model})
+    return await answer(request, services, caller, asked)

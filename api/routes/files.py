@@ -8,8 +8,8 @@ from litestar.params import FromPath
 from litestar.response import File as FileResponse
 from pydantic import Field
 
-from api.bodies import ApiRequest, parse_query
-from api.uploads import receive_upload
+from api.bodies import ApiRequest
+from api.uploads import FileForm, receive_upload
 from jobs import files
 from jobs.keys import Caller
 from jobs.services import Services
@@ -31,7 +31,7 @@ class Files(Controller):
 
     path = "/files"
 
-    @post(status_code=200)
+    @post(status_code=200, form=FileForm)
     async def upload(
         self,
         request: ApiRequest,
@@ -52,18 +52,17 @@ class Files(Controller):
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListFiles],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[File]:
-        query = parse_query(request, ListFiles)
         return await files.list_files(
             services,
             caller,
-            purpose=query.purpose,
-            limit=query.limit,
-            order=query.order,
-            after=query.after,
+            purpose=params.purpose,
+            limit=params.limit,
+            order=params.order,
+            after=params.after,
         )
 
     @get("/{file_id:str}")

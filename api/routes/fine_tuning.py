@@ -5,13 +5,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from pydantic import Field
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_metadata, parse_query
+from api.bodies import ApiRequest
 from api.idempotency import attempt_of
 from jobs import fine_tuning
 from jobs.dry_run import dry_run
 from jobs.keys import Caller
 from jobs.services import Services
-from schemas.base import CursorPage, Page, Schema
+from schemas.base import CursorPage, Metadata, Page, Schema
 from schemas.dry_run import DryRun
 from schemas.fine_tuning import Checkpoint, Event, Job, ModelLimits
 from schemas.fine_tuning_requests import JobCreate
@@ -47,28 +47,28 @@ class FineTuning(Controller):
     async def create(
         self,
         request: ApiRequest,
+        asked: NamedDependency[JobCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Job | DryRun:
-        body = await parse_body(request, JobCreate, limit=JOB_BYTES)
-        if body.dry_run:
-            return await dry_run(services, caller, body)
-        return await fine_tuning.create(services, caller, body, attempt=attempt_of(request))
+        if asked.dry_run:
+            return await dry_run(services, caller, asked)
+        return await fine_tuning.create(services, caller, asked, attempt=attempt_of(request))
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListNewest],
+        metadata: NamedDependency[Metadata | None],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Page[Job]:
-        query = parse_query(request, ListNewest)
         return await fine_tuning.list_jobs(
             services,
             caller,
-            after=query.after,
-            limit=query.limit,
-            metadata=parse_metadata(request),
+            after=params.after,
+            limit=params.limit,
+            metadata=metadata,
         )
 
     @get("/{job_id:str}")
@@ -111,24 +111,22 @@ class FineTuning(Controller):
     async def events(
         self,
         job_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListNewest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Page[Event]:
-        query = parse_query(request, ListNewest)
         return await fine_tuning.list_events(
-            services, caller, job_id, after=query.after, limit=query.limit
+            services, caller, job_id, after=params.after, limit=params.limit
         )
 
     @get("/{job_id:str}/checkpoints")
     async def checkpoints(
         self,
         job_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListCheckpoints],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[Checkpoint]:
-        query = parse_query(request, ListCheckpoints)
         return await fine_tuning.list_checkpoints(
-            services, caller, job_id, after=query.after, limit=query.limit
+            services, caller, job_id, after=params.after, limit=params.limit
         )

@@ -3,7 +3,7 @@
 from litestar import Controller, post
 from litestar.di import NamedDependency
 
-from api.bodies import CHAT_BYTES, JOB_BYTES, ApiRequest, parse_body
+from api.bodies import CHAT_BYTES
 from jobs.graders import grading
 from jobs.keys import Caller
 from jobs.services import Services
@@ -15,22 +15,20 @@ class Graders(Controller):
 
     path = "/fine_tuning/alpha/graders"
 
-    @post("/run", status_code=200)
+    @post("/run", status_code=200, max_bytes=CHAT_BYTES)
     async def run(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[RunGrader],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> GraderRun:
-        body = await parse_body(request, RunGrader, limit=CHAT_BYTES)
-        return await grading.run(services, caller, body)
+        return await grading.run(services, caller, asked)
 
     @post("/validate", status_code=200)
     async def validate(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[ValidateGrader],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> GraderValidated:
-        body = await parse_body(request, ValidateGrader, limit=JOB_BYTES)
-        return await grading.validate(services, caller, body)
+        return await grading.validate(services, caller, asked)

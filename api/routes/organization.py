@@ -7,7 +7,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from pydantic import Field
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_query
 from jobs import admin_keys, project_keys, projects, service_accounts
 from jobs.keys import Caller
 from jobs.services import Services
@@ -78,27 +77,25 @@ class Projects(Controller):
     @post(status_code=200)
     async def create(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[ProjectCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Project:
-        body = await parse_body(request, ProjectCreate, limit=JOB_BYTES)
-        return await projects.create(services, caller, name=body.name)
+        return await projects.create(services, caller, name=asked.name)
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListProjects],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[Project]:
-        query = parse_query(request, ListProjects)
         return await projects.list_projects(
             services,
             caller,
-            include_archived=query.include_archived,
-            limit=query.limit,
-            after=query.after,
+            include_archived=params.include_archived,
+            limit=params.limit,
+            after=params.after,
         )
 
     @get("/{project_id:str}")
@@ -114,12 +111,11 @@ class Projects(Controller):
     async def update(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ProjectUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Project:
-        body = await parse_body(request, ProjectUpdate, limit=JOB_BYTES)
-        return await projects.update(services, caller, project_id, body)
+        return await projects.update(services, caller, project_id, asked)
 
     @post("/{project_id:str}/archive", status_code=200)
     async def archive(
@@ -140,24 +136,22 @@ class ProjectKeys(Controller):
     async def create(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ProjectKeyCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> NewProjectKey:
-        body = await parse_body(request, ProjectKeyCreate, limit=JOB_BYTES)
-        return await project_keys.create(services, caller, project_id, body)
+        return await project_keys.create(services, caller, project_id, asked)
 
     @get()
     async def list_all(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListProjectKeys],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[ProjectKey]:
-        query = parse_query(request, ListProjectKeys)
         return await project_keys.list_keys(
-            services, caller, project_id, limit=query.limit, after=query.after
+            services, caller, project_id, limit=params.limit, after=params.after
         )
 
     @get("/{key_id:str}")
@@ -175,24 +169,22 @@ class ProjectKeys(Controller):
         self,
         project_id: FromPath[str],
         key_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ProjectKeyUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ProjectKey:
-        body = await parse_body(request, ProjectKeyUpdate, limit=JOB_BYTES)
-        return await project_keys.update(services, caller, project_id, key_id, body)
+        return await project_keys.update(services, caller, project_id, key_id, asked)
 
     @post("/{key_id:str}/rotate", status_code=200)
     async def rotate(
         self,
         project_id: FromPath[str],
         key_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[KeyRotate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> NewProjectKey:
-        body = await parse_body(request, KeyRotate, limit=JOB_BYTES)
-        return await project_keys.rotate(services, caller, project_id, key_id, body)
+        return await project_keys.rotate(services, caller, project_id, key_id, asked)
 
     @delete("/{key_id:str}", status_code=200)
     async def remove(
@@ -214,24 +206,22 @@ class ServiceAccounts(Controller):
     async def create(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ServiceAccountCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> NewServiceAccount:
-        body = await parse_body(request, ServiceAccountCreate, limit=JOB_BYTES)
-        return await service_accounts.create(services, caller, project_id, body)
+        return await service_accounts.create(services, caller, project_id, asked)
 
     @get()
     async def list_all(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListNewest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[ServiceAccount]:
-        query = parse_query(request, ListNewest)
         return await service_accounts.list_accounts(
-            services, caller, project_id, limit=query.limit, after=query.after
+            services, caller, project_id, limit=params.limit, after=params.after
         )
 
     @get("/{account_id:str}")
@@ -249,12 +239,11 @@ class ServiceAccounts(Controller):
         self,
         project_id: FromPath[str],
         account_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ServiceAccountUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ServiceAccount:
-        body = await parse_body(request, ServiceAccountUpdate, limit=JOB_BYTES)
-        return await service_accounts.update(services, caller, project_id, account_id, body)
+        return await service_accounts.update(services, caller, project_id, account_id, asked)
 
     @delete("/{account_id:str}", status_code=200)
     async def remove(
@@ -271,12 +260,11 @@ class ServiceAccounts(Controller):
         self,
         project_id: FromPath[str],
         account_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[ServiceAccountKeyCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ServiceAccountKey:
-        body = await parse_body(request, ServiceAccountKeyCreate, limit=JOB_BYTES)
-        return await service_accounts.create_key_of(services, caller, project_id, account_id, body)
+        return await service_accounts.create_key_of(services, caller, project_id, account_id, asked)
 
 
 class ProjectLimits(Controller):
@@ -288,13 +276,17 @@ class ProjectLimits(Controller):
     async def list_rate_limits(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListRateLimits],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[RateLimit]:
-        query = parse_query(request, ListRateLimits)
         return await projects.list_rate_limits(
-            services, caller, project_id, limit=query.limit, after=query.after, before=query.before
+            services,
+            caller,
+            project_id,
+            limit=params.limit,
+            after=params.after,
+            before=params.before,
         )
 
     @post("/rate_limits/{rate_limit_id:str}", status_code=200)
@@ -302,12 +294,11 @@ class ProjectLimits(Controller):
         self,
         project_id: FromPath[str],
         rate_limit_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[RateLimitUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> RateLimit:
-        body = await parse_body(request, RateLimitUpdate, limit=JOB_BYTES)
-        return await projects.update_rate_limit(services, caller, project_id, rate_limit_id, body)
+        return await projects.update_rate_limit(services, caller, project_id, rate_limit_id, asked)
 
     @get("/quotas")
     async def retrieve_quotas(
@@ -322,12 +313,11 @@ class ProjectLimits(Controller):
     async def update_quotas(
         self,
         project_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[QuotasUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Quotas:
-        body = await parse_body(request, QuotasUpdate, limit=JOB_BYTES)
-        return await projects.update_quotas(services, caller, project_id, body)
+        return await projects.update_quotas(services, caller, project_id, asked)
 
 
 class AdminKeys(Controller):
@@ -338,23 +328,21 @@ class AdminKeys(Controller):
     @post(status_code=200)
     async def create(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[AdminKeyCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> NewAdminKey:
-        body = await parse_body(request, AdminKeyCreate, limit=JOB_BYTES)
-        return await admin_keys.create(services, caller, body)
+        return await admin_keys.create(services, caller, asked)
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListAdminKeys],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[AdminKey]:
-        query = parse_query(request, ListAdminKeys)
         return await admin_keys.list_keys(
-            services, caller, limit=query.limit, after=query.after, order=query.order
+            services, caller, limit=params.limit, after=params.after, order=params.order
         )
 
     @get("/{key_id:str}")
@@ -370,12 +358,11 @@ class AdminKeys(Controller):
     async def rotate(
         self,
         key_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[KeyRotate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> NewAdminKey:
-        body = await parse_body(request, KeyRotate, limit=JOB_BYTES)
-        return await admin_keys.rotate(services, caller, key_id, body)
+        return await admin_keys.rotate(services, caller, key_id, asked)
 
     @delete("/{key_id:str}", status_code=200)
     async def remove(

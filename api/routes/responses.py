@@ -8,16 +8,17 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from pydantic import Field
 
-from api.bodies import CHAT_BYTES, ApiRequest, parse_body, parse_query
+from api.bodies import CHAT_BYTES, ApiRequest
 from api.headers import tell_limits
 from api.response_relay import Replay, ResponseRelay, Stored
 from jobs.keys import Caller
 from jobs.responses import operations
 from jobs.services import Services
 from schemas.base import CursorPage, Schema
+from schemas.response_events import Event
 from schemas.response_items import Item
 from schemas.response_requests import CompactRequest, CountRequest, ResponseRequest
-from schemas.responses import CompactedResponse, InputTokens, ResponseDeleted
+from schemas.responses import CompactedResponse, InputTokens, Response, ResponseDeleted
 
 
 class RetrieveResponse(Schema):
@@ -40,49 +41,46 @@ class Responses(Controller):
 
     path = "/responses"
 
-    @post(status_code=200)
+    @post(status_code=200, max_bytes=CHAT_BYTES, answer=Response, events=Event)
     async def create(
         self,
         request: ApiRequest,
+        asked: NamedDependency[ResponseRequest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ASGIApp:
-        asked = await parse_body(request, ResponseRequest, limit=CHAT_BYTES)
         turn = await operations.prepare(services, caller, asked)
         tell_limits(request, turn.question.account)
         return ResponseRelay(services, turn)
 
-    @post("/input_tokens", status_code=200)
+    @post("/input_tokens", status_code=200, max_bytes=CHAT_BYTES)
     async def count_input_tokens(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[CountRequest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> InputTokens:
-        asked = await parse_body(request, CountRequest, limit=CHAT_BYTES)
         return await operations.count_input_tokens(services, caller, asked)
 
-    @post("/compact", status_code=200)
+    @post("/compact", status_code=200, max_bytes=CHAT_BYTES)
     async def compact(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[CompactRequest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CompactedResponse:
-        asked = await parse_body(request, CompactRequest, limit=CHAT_BYTES)
         return await operations.compact(services, caller, asked)
 
-    @get("/{response_id:str}")
+    @get("/{response_id:str}", answer=Response, events=Event)
     async def retrieve(
         self,
         response_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[RetrieveResponse],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> ASGIApp:
-        query = parse_query(request, RetrieveResponse)
-        if query.stream:
-            after = query.starting_after
+        if params.stream:
+            after = params.starting_after
             events = await operations.replay(services, caller, response_id, starting_after=after)
             return Replay(events)
         return Stored(await operations.get(services, caller, response_id))
@@ -109,11 +107,15 @@ class Responses(Controller):
     async def list_input_items(
         self,
         response_id: FromPath[str],
-        request: ApiRequest,
+        params: NamedDependency[ListInputItems],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[Item]:
-        query = parse_query(request, ListInputItems)
         return await operations.list_input_items(
-            services, caller, response_id, limit=query.limit, order=query.order, after=query.after
+            services,
+            caller,
+            response_id,
+            limit=params.limit,
+            order=params.order,
+            after=params.after,
         )

@@ -4,8 +4,8 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body
-from api.uploads import receive_part
+from api.bodies import ApiRequest
+from api.uploads import PartForm, receive_part
 from jobs import uploads
 from jobs.keys import Caller
 from jobs.services import Services
@@ -23,14 +23,13 @@ class Uploads(Controller):
     @post(status_code=200)
     async def create(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[UploadCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Upload:
-        body = await parse_body(request, UploadCreate, limit=JOB_BYTES)
-        return await uploads.create(services, caller, body)
+        return await uploads.create(services, caller, asked)
 
-    @post("/{upload_id:str}/parts", status_code=200)
+    @post("/{upload_id:str}/parts", status_code=200, form=PartForm)
     async def add_part(
         self,
         upload_id: FromPath[str],
@@ -43,16 +42,15 @@ class Uploads(Controller):
             await receive_part(request, incoming)
             return await uploads.add_part(services, caller, upload_id, await incoming.finish())
 
-    @post("/{upload_id:str}/complete", status_code=200)
+    @post("/{upload_id:str}/complete", status_code=200, max_bytes=_COMPLETE_BYTES)
     async def complete(
         self,
         upload_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[UploadComplete],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Upload:
-        body = await parse_body(request, UploadComplete, limit=_COMPLETE_BYTES)
-        return await uploads.complete(services, caller, upload_id, body)
+        return await uploads.complete(services, caller, upload_id, asked)
 
     @post("/{upload_id:str}/cancel", status_code=200)
     async def cancel(

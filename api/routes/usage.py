@@ -3,7 +3,6 @@
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
-from api.bodies import ApiRequest, parse_lists
 from jobs import usage
 from jobs.services import Services
 from schemas.usage import UsagePage, UsageQuery
@@ -16,18 +15,18 @@ class Usage(Controller):
 
     @get("/completions")
     async def completions(
-        self, request: ApiRequest, services: NamedDependency[Services]
+        self, params: NamedDependency[UsageQuery], services: NamedDependency[Services]
     ) -> UsagePage:
-        return await usage.page(services, parse_lists(request, UsageQuery), kind="completions")
+        return await usage.page(services, params, kind="completions")
 
     @get("/embeddings")
     async def embeddings(
-        self, request: ApiRequest, services: NamedDependency[Services]
+        self, params: NamedDependency[UsageQuery], services: NamedDependency[Services]
     ) -> UsagePage:
-        return await usage.page(services, parse_lists(request, UsageQuery), kind="embeddings")
+        return await usage.page(services, params, kind="embeddings")
 
     @get("/fine_tuning")
     async def fine_tuning(
-        self, request: ApiRequest, services: NamedDependency[Services]
+        self, params: NamedDependency[UsageQuery], services: NamedDependency[Services]
     ) -> UsagePage:
-        return await usage.page(services, parse_lists(request, UsageQuery), kind="fine_tuning")
+        return await usage.page(services, params, kind="fine_tuning")

@@ -5,7 +5,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from pydantic import Field
 
-from api.bodies import JOB_BYTES, ApiRequest, parse_body, parse_query
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.webhooks import endpoints
@@ -38,23 +37,21 @@ class WebhookEndpoints(Controller):
     @post(status_code=200)
     async def create(
         self,
-        request: ApiRequest,
+        asked: NamedDependency[EndpointCreate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> EndpointWithSecret:
-        body = await parse_body(request, EndpointCreate, limit=JOB_BYTES)
-        return await endpoints.create(services, caller, body)
+        return await endpoints.create(services, caller, asked)
 
     @get()
     async def list_all(
         self,
-        request: ApiRequest,
+        params: NamedDependency[ListEndpoints],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> CursorPage[Endpoint]:
-        query = parse_query(request, ListEndpoints)
         return await endpoints.list_endpoints(
-            services, caller, limit=query.limit, after=query.after
+            services, caller, limit=params.limit, after=params.after
         )
 
     @get("/{endpoint_id:str}")
@@ -70,12 +67,11 @@ class WebhookEndpoints(Controller):
     async def update(
         self,
         endpoint_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[EndpointUpdate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Endpoint:
-        body = await parse_body(request, EndpointUpdate, limit=JOB_BYTES)
-        return await endpoints.update(services, caller, endpoint_id, body)
+        return await endpoints.update(services, caller, endpoint_id, asked)
 
     @delete("/{endpoint_id:str}", status_code=200)
     async def remove(
@@ -90,23 +86,21 @@ class WebhookEndpoints(Controller):
     async def rotate_secret(
         self,
         endpoint_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[SecretRotate],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> EndpointWithSecret:
-        body = await parse_body(request, SecretRotate, limit=JOB_BYTES)
-        return await endpoints.rotate_secret(services, caller, endpoint_id, body)
+        return await endpoints.rotate_secret(services, caller, endpoint_id, asked)
 
     @post("/{endpoint_id:str}/test", status_code=200)
     async def test(
         self,
         endpoint_id: FromPath[str],
-        request: ApiRequest,
+        asked: NamedDependency[EndpointTest],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> EndpointTested:
-        body = await parse_body(request, EndpointTest, limit=JOB_BYTES)
-        return await endpoints.test(services, caller, endpoint_id, body)
+        return await endpoints.test(services, caller, endpoint_id, asked)
 
 
 @get("/webhook_event_types")
