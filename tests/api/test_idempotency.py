@@ -79,6 +79,7 @@ def test_every_maker_keeps_its_word(http: httpx.Client, client: OpenAI) -> None:
         assert first.status_code == 200, first.text
         assert (again.status_code, again.content) == (200, first.content)
         assert again.headers["idempotent-replayed"] == "true"
+    assert http.delete(f"/v1/webhook_endpoints/{first.json()['id']}").status_code == 200
 
 
 def test_a_key_belongs_to_one_request(http: httpx.Client, job: dict) -> None:
