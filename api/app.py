@@ -13,7 +13,8 @@ from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
 from api.idempotency import RepeatsRecognised
 from api.paths import MatchedAsSent, decoded_parameters
-from api.routes import health
+from api.reference.pages import Reference
+from api.routes import health, reference
 from api.routes.batches import Batches
 from api.routes.chat import ChatCompletions
 from api.routes.checkpoint_permissions import CheckpointPermissions
@@ -95,6 +96,7 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
 
     Raises:
         UndeclaredRoute: One does not say.
+        UndescribedRoute: Or is not described.
     """
 
     @asynccontextmanager
@@ -109,6 +111,10 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
             Router("/openai", route_handlers=[ask_deployment]),
             health.health,
             health.ready,
+            reference.root,
+            reference.openapi_document,
+            reference.reference_page,
+            reference.stylesheet,
         ],
         dependencies={
             "services": Provide(_services, sync_to_thread=False),
@@ -127,6 +133,7 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
     )
 
     check_declared(app.routes)
+    app.state.reference = Reference(app.routes)
     return app
 
 

@@ -105,6 +105,11 @@ class RepeatsRecognised:
             await send(message)
 
 
+def is_recognised(template: str) -> bool:
+    """Whether a POST to `/files/{file_id}` and its like honours `Idempotency-Key`."""
+    return template in _MAKERS
+
+
 def attempt_of(request: ApiRequest) -> Attempt | None:
     """Return which try a request is, for what records it together with what it makes."""
     attempt: Attempt | None = request.scope["state"].get("attempt")

@@ -11,6 +11,7 @@ from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
+from api.security import PUBLIC_PATHS
 from jobs.keys import Caller
 from schemas.errors import Unauthorized
 from schemas.scopes import Scope
@@ -18,7 +19,7 @@ from schemas.scopes import Scope
 Alternatives = tuple[Scope, ...]
 """Any one of them is enough; none: the route is public."""
 
-_PUBLIC: Final = frozenset({"/health", "/ready"})
+_PUBLIC: Final = frozenset(path.decode() for path in PUBLIC_PATHS)
 _SINGLE: Final[dict[tuple[str, str], Alternatives]] = {
     ("POST", "/chat/completions"): ("model.request",),
     ("POST", "/completions"): ("model.request",),

@@ -7,10 +7,15 @@ from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.openapi.operations import FAMILIES
 from jobs.keys import Caller
 from schemas.errors import Unauthorized
 
-PUBLIC_PATHS: Final = frozenset({b"/health", b"/ready"})
+PUBLIC_PATHS: Final = frozenset(
+    {b"/", b"/health", b"/ready", b"/openapi.json", b"/reference", b"/reference/style.css"}
+    | {f"/reference/{family.slug}".encode() for family in FAMILIES}
+)
+"""They hold no secret, and are the same for everybody."""
 
 _NO_KEY: Final = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header "

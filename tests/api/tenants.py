@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from api.app import create_router
+from api.security import PUBLIC_PATHS
 from schemas.settings import Settings
 from tests.api_server import Server
 
@@ -57,7 +58,8 @@ def all_routes() -> list[Route]:
         path = f"/v1{bare}" if "deployments" not in bare else served.path_format
         for method in sorted(served.methods - {"OPTIONS"}):
             found[method, bare] = Route(method, path)
-    return [route for route in found.values() if route.path not in {"/v1/health", "/v1/ready"}]
+    public = {f"/v1{path.decode()}" for path in PUBLIC_PATHS}
+    return [route for route in found.values() if route.path not in public]
 
 
 BODIES: dict[str, dict] = {

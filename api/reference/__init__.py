@@ -1,0 +1,1 @@
+"""The reference page: the API's description as HTML, for people."""
