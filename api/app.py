@@ -36,7 +36,7 @@ from api.routes.responses import Responses
 from api.routes.uploads import Uploads
 from api.routes.usage import Usage
 from api.routes.webhooks import WebhookEndpoints, event_types
-from api.scopes import check_declared, require_scope
+from api.scopes import check_declared, scope_required
 from api.security import KeyRequired
 from jobs.keys import Caller
 from jobs.services import Services, open_services
@@ -124,10 +124,9 @@ def create_router(settings: Settings, *, open_services: OpenServices = open_serv
             "metadata": Provide(parse_metadata, sync_to_thread=False),
         },
         exception_handlers=exception_handlers,
-        guards=[require_scope],
         lifespan=[lifespan],
         logging_config=None,  # the process that serves decides where logs go
-        middleware=[decoded_parameters],
+        middleware=[scope_required, decoded_parameters],
         openapi_config=None,
         request_max_body_size=None,  # `api.bodies` counts, for each route
     )

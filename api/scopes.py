@@ -5,18 +5,15 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
-from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.security import PUBLIC_PATHS
-from jobs.keys import Caller
-from schemas.errors import Unauthorized
-from schemas.scopes import Scope
+from schemas.errors import MissingScope
+from schemas.scopes import Scope as KeyScope
 
-Alternatives = tuple[Scope, ...]
+Alternatives = tuple[KeyScope, ...]
 """Any one of them is enough; none: the route is public."""
 
 _PUBLIC: Final = frozenset(path.decode() for path in PUBLIC_PATHS)
@@ -94,23 +91,19 @@ def check_declared(routes: Iterable[BaseRoute]) -> None:
             scopes_for(method, route.path_format)
 
 
-def require_scope(
-    connection: ASGIConnection[BaseRouteHandler, Caller, None, State], _handler: BaseRouteHandler
-) -> None:
-    """Let a key pass where it may do what the route does; for Litestar, before each route.
+def scope_required(app: ASGIApp) -> ASGIApp:
+    """Inside the router: let a key pass where it may do what the route does, else answer 401 in OpenAI's words.
 
-    Raises:
-        Unauthorized: It may not; 401 and in OpenAI's words.
+    Not a guard of Litestar's: for each request with one it copies the route's handler.
     """
-    scope = connection.scope
-    assert scope["type"] == ScopeType.HTTP  # `check_declared` saw to it
-    if scope["method"] == "OPTIONS":
-        return  # any good key may learn which methods there are
-    needed = scopes_for(scope["method"], scope["path_template"])
-    if needed and connection.user.scopes.isdisjoint(needed):
-        raise Unauthorized(
-            f"You have insufficient permissions for this operation. Missing scopes: {needed[0]}. "
-            "Check that you have the correct role in your organization (Reader, Writer, Owner) and "
-            "project (Member, Owner), and if you're using a restricted API key, that it has the "
-            "necessary scopes."
-        )
+
+    async def check(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == ScopeType.HTTP  # `check_declared` saw to it
+        # OPTIONS: any good key may learn which methods there are.
+        is_asked = scope["method"] != "OPTIONS"
+        needed = scopes_for(scope["method"], scope["path_template"]) if is_asked else ()
+        if needed and scope["user"].scopes.isdisjoint(needed):
+            raise MissingScope(needed[0])
+        await app(scope, receive, send)
+
+    return check

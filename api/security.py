@@ -63,13 +63,10 @@ def _key(headers: Headers) -> str:
     Raises:
         Unauthorized: There is none, or more than one.
     """
-    keys = set()
-    for name, value in headers.multi_items():
-        if name == "api-key":
-            keys.add(value.strip())
-        elif name == "authorization":
-            scheme, _, credentials = value.strip().partition(" ")
-            keys.add(credentials.strip() if scheme.lower() == "bearer" else value)
+    keys = {value.strip() for value in headers.getall("api-key", [])}
+    for value in headers.getall("authorization", []):
+        scheme, _, credentials = value.strip().partition(" ")
+        keys.add(credentials.strip() if scheme.lower() == "bearer" else value)
     if len(keys) > 1:
         raise Unauthorized("You provided more than one API key. Send one.", code="invalid_api_key")
     if not any(keys):

@@ -70,7 +70,9 @@ async def delete(
         NotFound: It has no such permission.
     """
     await _check_owned(services, caller, model)
-    if not await services.store.permissions.revoke(permission_id, model=model):
+    revoked = await services.store.permissions.revoke(permission_id, model=model)
+    services.askable.forget(model)
+    if not revoked:
         raise NotFound(
             f"No such permission: '{permission_id}'.", param="permission_id", code="not_found"
         )

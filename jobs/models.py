@@ -36,13 +36,13 @@ async def get(services: Services, caller: Caller, name: str) -> Model:
     Raises:
         ModelNotFound: There is none of that name.
     """
-    record = await services.store.models.find_askable(name, project_id=caller.project_id)
-    if record is not None:
-        return _tuned(record)
     info = services.catalog.find(name)
-    if info is None:
+    if info is not None:
+        return _base(name, info)
+    record = await services.askable.find(name, project_id=caller.project_id)
+    if record is None:
         raise ModelNotFound(name)
-    return _base(name, info)
+    return _tuned(record)
 
 
 async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
@@ -63,6 +63,7 @@ async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
     record = await services.store.models.delete(
         name, project_id=caller.project_id, now=int(time.time())
     )
+    services.askable.forget(name)
     still_named = any(
         other.adapter_id == record.adapter_id
         for other in await services.store.models.live_on(record.base)
@@ -75,14 +76,16 @@ async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
 async def target(
     services: Services, caller: Caller, name: str, *, task: Task = "generate"
 ) -> ChatTarget:
-    """Return who answers to `name`.
+    """Return who answers to `name`. What the operator calls so comes before any tuned model.
 
     Raises:
         NotFound: Nobody the caller may ask.
         Forbidden: Somebody who does something else; in OpenAI's words.
     """
-    record = await services.store.models.find_askable(name, project_id=caller.project_id)
-    base = services.catalog.find(name if record is None else record.base)
+    record, base = None, services.catalog.find(name)
+    if base is None:
+        record = await services.askable.find(name, project_id=caller.project_id)
+        base = services.catalog.find(record.base) if record else None
     if base is None:
         raise NotFound(
             f"The model `{name}` does not exist or you do not have access to it.",

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from jobs.askable import AskableModels
 from jobs.bases.catalog import Catalog, load_catalog
 from jobs.blobs import Blobs
 from jobs.engines import Engines, open_engines
@@ -39,6 +40,7 @@ class Services:
     webhooks: Sender
     limiter: Limiter
     meter: Meter
+    askable: AskableModels
 
 
 class Readiness(Schema):
@@ -75,6 +77,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             webhooks=webhooks,
             limiter=limiter,
             meter=meter,
+            askable=AskableModels(store.models),
         )
 
 

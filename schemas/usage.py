@@ -1,5 +1,6 @@
 """What was used, as `/v1/organization/usage` tells it: tokens, requests and device seconds in buckets of time."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
@@ -23,8 +24,9 @@ LIMITS: Final[dict[BucketWidth, tuple[int, int]]] = {
 T = TypeVar("T")
 
 
-class Used(Schema):
-    """What one answer took, or one job, or many of them together."""
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What one answer took, or one job, or many of them together. Plain: made for every answer."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -45,7 +47,8 @@ class Used(Schema):
         )
 
 
-class UsedBy(Schema):
+@dataclass(frozen=True, slots=True)
+class UsedBy:
     """Who used something, for what, in which minute."""
 
     minute: int

@@ -11,6 +11,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from api.app import create_app
+from jobs.askable import AskableModels
 from jobs.bases.catalog import Catalog
 from jobs.blobs import Blobs
 from jobs.engines import open_engines
@@ -135,6 +136,7 @@ def opener(
                 webhooks=webhooks,
                 limiter=limiter,
                 meter=meter,
+                askable=AskableModels(store.models),
             )
 
     return open_services

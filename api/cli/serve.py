@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+import uvloop
 
 from api.app import create_app
 from api.cli.main import settings_from
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(options, settings_from()))
+            # The way of every request and chunk: uvloop takes half as long. Elsewhere loops sleep.
+            factory = uvloop.new_event_loop if options.only == "api" else None
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(_run(options, settings_from()))
     except (CannotServe, DatabaseUnusable, RedisServerError, ValueError) as exc:
         print(f"retune serve: {exc}", file=sys.stderr)
         return 1
@@ -104,7 +108,7 @@ async def _serve_api(options: argparse.Namespace, settings: Settings) -> None:
         create_app(settings),
         host=options.host,
         port=options.port,
-        loop="uvloop",
+        proxy_headers=False,  # nothing here asks where a request came from
         http="httptools",
         log_config=None,
         access_log=False,

@@ -1,6 +1,7 @@
 """Records of what was used, added up by the minute."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,7 +35,7 @@ class UsageRecords:
         async with self._database.write() as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             for by, used in counted.items():
-                statement = dialect.insert(usage).values(**by.model_dump(), **used.model_dump())
+                statement = dialect.insert(usage).values(**asdict(by), **asdict(used))
                 await connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=list(usage.primary_key.columns),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from openai import BadRequestError, OpenAI
 
@@ -32,21 +33,27 @@ def used(admin: OpenAI, began: int, **query) -> list:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_tokens_are_counted(client: OpenAI, admin: OpenAI, stream: bool) -> None:
+def test_tokens_are_counted(server: Server, admin: OpenAI, stream: bool) -> None:
     """Each answer's tokens are there seconds later, by project, key and model, whether streamed or not."""
     began = int(time.time())
+    key = httpx.post(
+        f"{server.url}/v1/organization/projects/proj_default/api_keys",
+        json={"name": "usage"},
+        headers={"authorization": f"Bearer {server.admin_key}"},
+    ).json()
+    with OpenAI(base_url=f"{server.url}/v1", api_key=key["value"]) as client:
+        answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=stream)
+        if stream:
+            assert list(answer)
 
-    def tokens() -> int:
-        found = used(admin, began, group_by=["project_id", "api_key_id", "model"])
-        mine = [result for result in found if result.model == "nano"]
-        assert all(result.project_id == "proj_default" for result in mine)
-        return sum(result.input_tokens + result.output_tokens for result in mine)
+    def counted() -> list:
+        grouped = ["project_id", "api_key_id", "model"]
+        return used(admin, began, group_by=grouped, api_key_ids=[key["id"]])
 
-    before = tokens()
-    answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=stream)
-    if stream:
-        assert list(answer)
-    eventually(lambda: tokens() == before + 11)
+    eventually(counted)
+    [mine] = counted()
+    assert (mine.project_id, mine.api_key_id, mine.model) == ("proj_default", key["id"], "nano")
+    assert (mine.num_model_requests, mine.input_tokens, mine.output_tokens) == (1, 7, 4)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
