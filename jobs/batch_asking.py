@@ -112,7 +112,8 @@ class _Asking:
         while True:
             try:
                 async with self._turns.turn():
-                    answer = await self._ask(self._claim.services, self._claim.caller, request.body)
+                    caller = await self._claim.caller()
+                    answer = await self._ask(self._claim.services, caller, request.body)
             except ApiError as exc:
                 tries += await self._is_to_blame(exc)
                 if is_final(exc) or tries == _MAX_TRIES:

@@ -5,6 +5,7 @@ import time
 from functools import partial
 from typing import Final
 
+from jobs.batch_endpoints import ENDPOINTS
 from jobs.batch_journal import Tally
 from jobs.claims import LEASE
 from jobs.keys import Caller
@@ -39,14 +40,15 @@ class BatchClaim:
         """As of the last look."""
         return self.record.batch
 
-    @property
-    def caller(self) -> Caller:
-        """Whose rights the batch's requests have: its creator's."""
-        return Caller(
-            project_id=self.record.project_id,
-            organization_id=self.record.plan.organization_id,
-            key_id=self.record.plan.key_id,
-        )
+    async def caller(self) -> Caller:
+        """Return whose rights the batch's requests have: its creator's, as they are now.
+
+        Raises:
+            Unauthorized: Its creator's key works no longer, or may not ask the endpoint any more.
+        """
+        caller = await self.services.keys.act_for(self.record.plan.key_id)
+        caller.ensure_may(ENDPOINTS[self.batch.endpoint].scope)
+        return caller
 
     async def change(self, change: BatchChange) -> BatchRecord:
         """Change the batch, if it is still ours.

@@ -15,6 +15,7 @@ from schemas.batches import BatchEndpoint
 from schemas.chat import ChatRequest
 from schemas.embeddings import EmbeddingRequest
 from schemas.response_requests import ResponseRequest
+from schemas.scopes import Scope
 from schemas.text_completions import TextRequest
 from schemas.validation import validated
 
@@ -30,6 +31,8 @@ class Endpoint:
     """
     task: Task = "generate"
     """What its models do."""
+    scope: Scope = "model.request"
+    """What the live endpoint asks of a key."""
 
 
 async def _chat(services: Services, caller: Caller, body: JsonValue) -> BaseModel:
@@ -55,7 +58,7 @@ async def _respond(services: Services, caller: Caller, body: JsonValue) -> BaseM
 
 
 ENDPOINTS: Final[Mapping[BatchEndpoint, Endpoint]] = {
-    "/v1/responses": Endpoint(_respond),
+    "/v1/responses": Endpoint(_respond, scope="api.responses.write"),
     "/v1/chat/completions": Endpoint(_chat),
     "/v1/embeddings": Endpoint(_embed, task="embed"),
     "/v1/completions": Endpoint(_text),

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from schemas.base import Schema
 from schemas.batches import (
+    MAX_EMBEDDING_INPUTS,
     MAX_ERRORS,
     MAX_INPUT_BYTES,
     MAX_LINE_BYTES,
@@ -62,13 +63,18 @@ class InputCheck:
         self._endpoint = endpoint
         self._model = ""
         self._total = 0
+        self._embedding_inputs = 0
         self._errors: list[BatchError] = []
         self._custom_ids: set[bytes] = set()
 
     @property
     def is_enough(self) -> bool:
         """Whether no further line could change the outcome."""
-        return len(self._errors) >= MAX_ERRORS or self._total > MAX_REQUESTS
+        return (
+            len(self._errors) >= MAX_ERRORS
+            or self._total > MAX_REQUESTS
+            or self._embedding_inputs > MAX_EMBEDDING_INPUTS
+        )
 
     def look_at(self, line: Line) -> None:
         """Check one line."""
@@ -81,6 +87,8 @@ class InputCheck:
         self._check_custom_id(line, request.custom_id)
         self._check_url(line, request.url)
         self._check_model(line, request.body.get("model"))
+        if self._endpoint == "/v1/embeddings":
+            self._embedding_inputs += _count_inputs(request.body.get("input"))
         if request.body.get("stream"):
             self._find(
                 "unsupported_value",
@@ -97,6 +105,12 @@ class InputCheck:
             self._find(
                 "too_many_tasks",
                 f"The input file holds more than {MAX_REQUESTS:,} requests. Split it into several batches.",
+            )
+        if self._embedding_inputs > MAX_EMBEDDING_INPUTS:
+            self._find(
+                "too_many_inputs",
+                f"The requests of the input file hold more than {MAX_EMBEDDING_INPUTS:,} inputs. Split it "
+                "into several batches.",
             )
         return Findings(total=self._total, model=self._model, errors=self._errors)
 
@@ -166,6 +180,12 @@ class InputCheck:
         if len(self._errors) < MAX_ERRORS:
             number = None if line is None else line.number
             self._errors.append(BatchError(code=code, line=number, message=message, param=param))
+
+
+def _count_inputs(value: JsonValue) -> int:
+    """Return how many vectors a request for some asks for, good or not."""
+    is_several = isinstance(value, list) and not any(isinstance(one, int) for one in value[:1])
+    return len(value) if isinstance(value, list) and is_several else 1
 
 
 def check_input(path: Path, endpoint: BatchEndpoint, *, stop: Callable[[], bool]) -> Findings:

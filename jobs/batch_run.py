@@ -21,7 +21,7 @@ from jobs.services import Services
 from jobs.store.batches import BatchChange, BatchOutcome, BatchRecord
 from jobs.store.records import Fenced
 from schemas.batches import BatchError, BatchErrors, RequestCounts
-from schemas.errors import ApiError, Forbidden, NotFound
+from schemas.errors import ApiError, Forbidden, NotFound, Unauthorized
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,12 @@ async def _validate(claim: BatchClaim, input_path: Path) -> None:
         return
     try:
         task = ENDPOINTS[claim.batch.endpoint].task
-        target = await models.target(claim.services, claim.caller, findings.model, task=task)
+        caller = await claim.caller()
+        target = await models.target(claim.services, caller, findings.model, task=task)
+    except Unauthorized as exc:
+        refused = BatchError(code=exc.code or "missing_scope", message=exc.message)
+        await claim.change(partial(_failed, errors=[refused]))
+        return
     except (NotFound, Forbidden) as exc:
         unknown = BatchError(
             code=exc.code or "invalid_model", line=1, message=exc.message, param="body.model"

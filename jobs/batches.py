@@ -19,8 +19,10 @@ async def create(services: Services, caller: Caller, request: BatchCreate) -> Ba
 
     Raises:
         InvalidRequest: The endpoint is not served, or the file is not there or not for batches.
+        MissingScope: The key may not ask the endpoint itself.
     """
-    if request.endpoint not in ENDPOINTS:
+    endpoint = ENDPOINTS.get(request.endpoint)
+    if endpoint is None:
         served = ", ".join(f"'{endpoint}'" for endpoint in ENDPOINTS)
         raise InvalidRequest(
             f"Unsupported value: 'endpoint' does not support '{request.endpoint}' with this server. "
@@ -28,6 +30,7 @@ async def create(services: Services, caller: Caller, request: BatchCreate) -> Ba
             param="endpoint",
             code="unsupported_value",
         )
+    caller.ensure_may(endpoint.scope)
     await _check_file(services, caller, request.input_file_id)
     now = int(time.time())
     batch = Batch(
@@ -40,7 +43,6 @@ async def create(services: Services, caller: Caller, request: BatchCreate) -> Ba
     )
     expiry = request.output_expires_after
     plan = BatchPlan(
-        organization_id=caller.organization_id,
         key_id=caller.key_id,
         output_seconds=None if expiry is None else expiry.seconds,
     )

@@ -15,7 +15,7 @@ from jobs.store.keys import NO_PROJECT
 from jobs.store.records import KeyRecord, ProjectRecord
 from jobs.store.store import Store
 from schemas.base import Schema
-from schemas.errors import ApiError, Unauthorized
+from schemas.errors import ApiError, MissingScope, Unauthorized
 from schemas.ids import new_id
 from schemas.scopes import ADMIN_SCOPES, PROJECT_SCOPES, Restriction, Scope, granted
 
@@ -47,6 +47,15 @@ class Caller(Schema):
         """Whether the key administers the organization."""
         return not self.project_id
 
+    def ensure_may(self, scope: Scope) -> None:
+        """Check one permission.
+
+        Raises:
+            MissingScope: The key does not have it.
+        """
+        if scope not in self.scopes:
+            raise MissingScope(scope)
+
 
 class KeyRing:
     """Checks keys, remembers good ones for a second, and when each was last used."""
@@ -63,23 +72,33 @@ class KeyRing:
             Unauthorized: It is nobody's, or revoked, or over, or its project is archived.
         """
         digest = key_digest(key)
-        now = time.monotonic()
-        cached = self._known.get(digest)
-        if cached is not None and cached[0] > now:
-            return cached[1]
+        if (known := self._find_known(digest)) is not None:
+            return known
         record = await self._store.keys.find(digest, now=int(time.time()))
         if record is None:
-            self._known.pop(digest, None)
             raise Unauthorized(
                 f"Incorrect API key provided: {mask(key)}. `retune keys create` makes a new one.",
                 code="invalid_api_key",
             )
-        caller = caller_of(record)
-        if len(self._known) >= _CACHE_SIZE:
-            self._known.clear()
-        self._known[digest] = (now + _CACHE_SECONDS, caller)
         self._used[record.id] = int(time.time())
-        return caller
+        return self._remember(digest, record)
+
+    async def act_for(self, key_id: str) -> Caller:
+        """Return whose key this is, for work that goes on long after the key was shown.
+
+        Raises:
+            Unauthorized: By now it is revoked, or over, or its project is archived.
+        """
+        if (known := self._find_known(key_id)) is not None:
+            return known
+        record = await self._store.keys.find_working(key_id, now=int(time.time()))
+        if record is None:
+            raise Unauthorized(
+                f"The API key '{key_id}' that asked for this was revoked or has expired, or its "
+                "project was archived. Ask again with a key that works.",
+                code="invalid_api_key",
+            )
+        return self._remember(key_id, record)
 
     async def write_uses(self) -> None:
         """Record when keys were used since the last time; where that fails, the next time does it."""
@@ -91,6 +110,18 @@ class KeyRing:
         except ApiError as exc:
             logger.warning("when keys were used stays unknown a while: %r", exc)
             self._used = used | self._used
+
+    def _find_known(self, name: str) -> Caller | None:
+        until, caller = self._known.get(name, (0.0, None))
+        return caller if until > time.monotonic() else None
+
+    def _remember(self, name: str, record: KeyRecord) -> Caller:
+        """Keep who asks for a second, by the key's digest or id."""
+        if len(self._known) >= _CACHE_SIZE:
+            self._known.clear()
+        caller = caller_of(record)
+        self._known[name] = (time.monotonic() + _CACHE_SECONDS, caller)
+        return caller
 
 
 @asynccontextmanager

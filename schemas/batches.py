@@ -8,6 +8,8 @@ from schemas.base import Metadata, RequestBody, Schema
 from schemas.files import ExpiresAfter
 
 MAX_REQUESTS: Final = 50_000
+MAX_EMBEDDING_INPUTS: Final = 50_000
+"""Of all requests of one batch together."""
 MAX_INPUT_BYTES: Final = 200 * 2**20
 MAX_LINE_BYTES: Final = 4 * 2**20
 """Of one request: what the live endpoints take."""

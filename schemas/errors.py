@@ -5,6 +5,7 @@
     │   ├── IdempotencyKeyReused        param Idempotency-Key
     │   └── PreviousResponseNotFound    param previous_response_id, code previous_response_not_found
     ├── Unauthorized               401  invalid_request_error
+    │   └── MissingScope
     ├── Forbidden                  403  invalid_request_error
     ├── NotFound                   404  invalid_request_error
     │   ├── FileNotFound                param id
@@ -105,6 +106,18 @@ class Unauthorized(ApiError):
 
     status = 401
     type = "invalid_request_error"
+
+
+class MissingScope(Unauthorized):
+    """The key is restricted to other things; in OpenAI's words, and with OpenAI's status."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"You have insufficient permissions for this operation. Missing scopes: {scope}. "
+            "Check that you have the correct role in your organization (Reader, Writer, Owner) and "
+            "project (Member, Owner), and if you're using a restricted API key, that it has the "
+            "necessary scopes."
+        )
 
 
 class Forbidden(ApiError):

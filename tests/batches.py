@@ -9,8 +9,9 @@ from pathlib import Path
 
 from jobs import batches, files
 from jobs.batch_run import BatchRunner
-from jobs.keys import Caller
+from jobs.keys import Caller, key_digest, new_key_record
 from jobs.services import Services
+from jobs.store.records import ProjectRecord
 from schemas.batches import Batch, BatchCreate
 from schemas.settings import Settings
 from tests.api_server import opener
@@ -18,6 +19,17 @@ from tests.fake_engine import FakeEngine
 
 CALLER = Caller(project_id="proj_a", organization_id="local", key_id="key_1")
 CHAT = "/v1/chat/completions"
+
+
+async def record_creator(services: Services) -> None:
+    """Record the key of `CALLER`, and its project: batches run only for a key that works."""
+    await services.store.projects.ensure(
+        ProjectRecord(id=CALLER.project_id, organization_id="local", name="A", created_at=1)
+    )
+    key = new_key_record(
+        "sk-batches", name="batches", organization_id="local", project_id=CALLER.project_id
+    ).model_copy(update={"id": CALLER.key_id})
+    await services.store.keys.add(key, digest=key_digest("sk-batches"))
 
 
 def line(custom_id, content="hello", **update) -> dict:

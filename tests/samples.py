@@ -57,7 +57,7 @@ def batch_record(project_id="proj_a", **update) -> BatchRecord:
         "created_at": now,
         "expires_at": now + 60,
     }
-    plan = BatchPlan(organization_id="local", key_id="key_1")
+    plan = BatchPlan(key_id="key_1")
     return BatchRecord(batch=Batch(**fields | update), project_id=project_id, plan=plan)
 
 

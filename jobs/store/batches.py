@@ -33,9 +33,8 @@ _UNFINISHED: Final = [status for status in NEXT if not is_over(status)]
 class BatchPlan(Schema):
     """What a batch was told at its creation and the wire does not show."""
 
-    organization_id: str
     key_id: str
-    """Who created it, and so which models its requests may ask."""
+    """Who created it, and so which models its requests may ask, for as long as the key works."""
     output_seconds: int | None = None
     """How long its files are kept; None: until they are deleted."""
     base: str = ""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
@@ -29,20 +29,18 @@ class KeyRecords:
 
     async def find(self, digest: str, *, now: int) -> KeyRecord | None:
         """Return the key of that digest, unless it or its secret is over or its project archived."""
-        works = and_(
-            api_key_secrets.c.digest == digest,
-            _is_later(api_key_secrets.c.expires_at, now),
-            api_keys.c.revoked_at.is_(None),
-            _is_later(api_keys.c.expires_at, now),
-            or_(api_keys.c.project_id == NO_PROJECT, projects.c.id.is_not(None)),
-        )
-        active = and_(projects.c.id == api_keys.c.project_id, projects.c.archived_at.is_(None))
         query = (
-            select(api_keys)
+            _working(now)
             .join(api_key_secrets, api_key_secrets.c.key_id == api_keys.c.id)
-            .outerjoin(projects, active)
-            .where(works)
+            .where(api_key_secrets.c.digest == digest, _is_later(api_key_secrets.c.expires_at, now))
         )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _key(row)
+
+    async def find_working(self, key_id: str, *, now: int) -> KeyRecord | None:
+        """Return the key of that id, unless it is over or its project archived."""
+        query = _working(now).where(api_keys.c.id == key_id)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _key(row)
@@ -140,6 +138,20 @@ async def add_key(connection: AsyncConnection, key: KeyRecord, *, digest: str) -
     columns = key.model_dump() | {"scopes": json.dumps(key.scopes)}
     await connection.execute(insert(api_keys).values(**columns))
     await connection.execute(insert(api_key_secrets).values(digest=digest, key_id=key.id))
+
+
+def _working(now: int) -> Select[tuple[object, ...]]:
+    """Select the keys that are neither revoked nor over, and whose project, if they have one, is active."""
+    active = and_(projects.c.id == api_keys.c.project_id, projects.c.archived_at.is_(None))
+    return (
+        select(api_keys)
+        .outerjoin(projects, active)
+        .where(
+            api_keys.c.revoked_at.is_(None),
+            _is_later(api_keys.c.expires_at, now),
+            or_(api_keys.c.project_id == NO_PROJECT, projects.c.id.is_not(None)),
+        )
+    )
 
 
 def _open(key_id: str, project_id: str | None) -> ColumnElement[bool]:

@@ -80,6 +80,27 @@ def test_a_file_with_too_many_requests_is_told_so(tmp_path):
     assert [e.code for e in findings.errors] == ["too_many_tasks"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["a"] * 500, []),
+        (["a"] * 501, ["too_many_inputs"]),
+        ([[1, 2]] * 501, ["too_many_inputs"]),
+        (list(range(501)), []),
+        ("a" * 501, []),
+    ],
+    ids=["as many as OpenAI takes", "too many texts", "too many lists of tokens", "tokens", "text"],
+)
+def test_texts_of_embeddings_are_counted(tmp_path, inputs, expected):
+    """A hundred requests may hold 50,000 inputs together; the tokens of one input are not several."""
+    url = "/v1/embeddings"
+    body = {"model": "vectors", "input": inputs}
+    path = tmp_path / "in"
+    path.write_bytes(jsonl(line(f"{n}", url=url, body=body) for n in range(100)))
+    findings = check_input(path, url, stop=lambda: False)
+    assert [e.code for e in findings.errors] == expected
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     """Its size is enough."""
     path = tmp_path / "in"

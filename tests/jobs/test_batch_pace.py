@@ -1,8 +1,9 @@
 """Turns at an engine: as many as are allowed, and fewer while others ask it."""
 
 import asyncio
+from types import SimpleNamespace
 
-from jobs.batch_pace import Turns
+from jobs.batch_pace import Pace, Turns
 
 
 async def taken_by(turns, n):
@@ -48,3 +49,29 @@ async def test_others_come_first():
         await asyncio.sleep(0)
     assert turns.taken == 4
     await given_back(tasks)
+
+
+async def test_a_base_may_come_while_engines_are_looked_at(monkeypatch):
+    """A batch on another base that begins in that moment breaks nothing."""
+    monkeypatch.setattr("jobs.batch_pace._LOOK_EVERY", 0)
+    looked = []
+
+    async def count_running(base):
+        looked.append(base)
+        pace.at(f"another-{len(looked)}")
+        return 1
+
+    pace = Pace(
+        SimpleNamespace(
+            settings=SimpleNamespace(batch_concurrency=2),
+            catalog=SimpleNamespace(find=lambda name: name),
+            engines=SimpleNamespace(count_running=count_running),
+        )
+    )
+    async with pace.at("nano").turn():
+        keeping = asyncio.create_task(pace.keep())
+        while len(looked) < 3:
+            assert not keeping.done()
+            await asyncio.sleep(0)
+        await given_back([keeping])
+    assert looked[0] == "nano"

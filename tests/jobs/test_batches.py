@@ -16,12 +16,23 @@ from jobs.batch_run import BatchRunner, see_through
 from jobs.store.batches import BatchOutcome
 from jobs.store.migrate import migrate
 from jobs.store.records import Fenced
+from schemas.batches import BatchCreate
 from schemas.chat import ChatRequest
-from schemas.errors import BatchNotFound, Conflict, InvalidRequest
+from schemas.errors import BatchNotFound, Conflict, InvalidRequest, MissingScope
 from schemas.files import ExpiresAfter
 from schemas.settings import Settings
 from tests.api_server import opener
-from tests.batches import CALLER, create, is_over, line, results, until
+from tests.batches import (
+    CALLER,
+    create,
+    is_over,
+    jsonl,
+    line,
+    record_creator,
+    results,
+    until,
+    upload,
+)
 from tests.fake_engine import running_fake_engine
 from tests.polling import eventually
 
@@ -42,6 +53,7 @@ async def services(settings, redis_url, engine):
     settings = settings.model_copy(update={"redis_url": redis_url, "batch_concurrency": 4})
     await asyncio.to_thread(migrate, settings.effective_database_url)
     async with opener(engine)(settings) as opened:
+        await record_creator(opened)
         yield opened
 
 
@@ -165,6 +177,58 @@ async def test_an_input_that_is_deleted_later_changes_nothing(services, runner, 
     await services.blobs.delete_file(batch.input_file_id)
     batch = await until(services, batch.id, is_over)
     assert batch.request_counts.completed == 20
+
+
+async def test_a_key_that_is_revoked_asks_no_more(services, runner, engine):
+    """What it had asked is kept; what is left is refused, line by line, as the live endpoint would."""
+    engine.answers_after = 0.1
+    batch = await create(services, [line(f"{n}") for n in range(400)])
+    await until(services, batch.id, lambda found: found.request_counts.completed > 10)
+    assert await services.store.keys.revoke(CALLER.key_id, now=int(time.time()))
+    batch = await until(services, batch.id, is_over)
+    assert batch.status == "completed"
+    found = results(services, batch)
+    assert len(found["output"]) >= 10
+    assert len(found["error"]) > 200
+    refused = found["error"]["399"]["response"]
+    assert refused["status_code"] == 401
+    assert refused["body"]["error"]["code"] == "invalid_api_key"
+    assert "revoked" in refused["body"]["error"]["message"]
+
+
+async def test_a_batch_of_an_archived_project_fails(services, engine):
+    """Nothing is asked for a project that nobody can use any more."""
+    batch = await create(services, [line("a")])
+    project = await services.store.projects.find("proj_a", organization_id="local")
+    await services.store.projects.update(project.model_copy(update={"archived_at": 1}))
+    await see_through(await claimed(services, batch), Pace(services))
+    batch = await batches.get(services, CALLER, batch.id)
+    assert (batch.status, batch.errors.data[0].code) == ("failed", "invalid_api_key")
+    assert engine.requests == []
+
+
+async def test_who_may_not_ask_creates_no_batch(services):
+    """A key for batches that may ask no model, or not this endpoint, is refused as the endpoint would."""
+    file_id = await upload(services, jsonl([line("a")]))
+    for endpoint, missing in (
+        ("/v1/chat/completions", "model.request"),
+        ("/v1/embeddings", "model.request"),
+        ("/v1/responses", "api.responses.write"),
+    ):
+        scopes = frozenset({"api.batch.write", "api.files.read"})
+        request = BatchCreate(input_file_id=file_id, endpoint=endpoint, completion_window="24h")
+        with pytest.raises(MissingScope, match=f"Missing scopes: {missing}"):
+            await batches.create(services, CALLER.model_copy(update={"scopes": scopes}), request)
+
+
+async def test_a_key_that_may_ask_no_more_stops_its_batch(services):
+    """Restrictions that come after the creation hold as well."""
+    batch = await create(services, [line("a")])
+    key = await services.store.keys.find_open(CALLER.key_id)
+    await services.store.keys.update(key.model_copy(update={"scopes": ("api.batch.write",)}))
+    await see_through(await claimed(services, batch), Pace(services))
+    batch = await batches.get(services, CALLER, batch.id)
+    assert (batch.status, batch.errors.data[0].code) == ("failed", "missing_scope")
 
 
 async def test_cancelling_keeps_what_was_answered(services, runner, engine):
