@@ -15,17 +15,23 @@ async def until_hang_up(receive: Receive, work: Coroutine[Any, Any, None]) -> No
         work: What answers. What it raises is raised here.
     """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(_hang_up(receive))
+    watching = asyncio.create_task(_cancel_when_gone(receive, working))
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
+        await working
+    except asyncio.CancelledError:
+        # Swallowed only where it was the watch that cancelled, and nobody cancels us as well.
+        if not watching.done() or _is_cancelled():
+            raise
     finally:
-        working.cancel()
         watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _hang_up(receive: Receive) -> None:
+async def _cancel_when_gone(receive: Receive, working: asyncio.Task[None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    working.cancel()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
