@@ -36,11 +36,23 @@ _IDS: Final[Mapping[str, str]] = {
     "project.rate_limit": "rl-smollm2-135m",
     "response": "resp_abc123",
     "response.compaction": "resp_abc123",
+    "compaction": "cmp_abc123",
+    "message": "msg_abc123",
+    "organization.project.service_account.api_key": "key_abc123",
+    "user": "chatcmpl-abc123-0",
     "text_completion": "cmpl-abc123",
     "upload": "upload_abc123",
     "upload.part": "part_abc123",
+    "webhook_endpoint": "whe_abc123",
+    "webhook_endpoint.deleted": "whe_abc123",
+    "organization.project.api_key": "key_abc123",
+    "organization.project.api_key.deleted": "key_abc123",
+    "organization.project.service_account": "svcacct_abc123",
+    "organization.project.service_account.deleted": "svcacct_abc123",
+    "organization.admin_api_key": "key_abc123",
+    "organization.admin_api_key.deleted": "key_abc123",
 }
-"""By an object's `object`."""
+"""By an object's `object`, else its `type` or `role`."""
 _VALUES: Final[Mapping[str, object]] = {
     "bytes": 120000,
     "content": "Hello!",
@@ -52,6 +64,7 @@ _VALUES: Final[Mapping[str, object]] = {
     "fine_tuned_model_checkpoint": "ft:smollm2-135m:local:support:abc123:ckpt-step-20",
     "fine_tuning_job_id": "ftjob-abc123",
     "finished_at": 1760000600,
+    "input": "{{sample.output_text}}",
     "input_file_id": "file-abc123",
     "message": "Step 20/60: training loss=1.34",
     "metadata": {},
@@ -64,17 +77,29 @@ _VALUES: Final[Mapping[str, object]] = {
     "redacted_value": "sk-…abcd",
     "result_files": ["file-def456"],
     "seed": 42,
+    "encrypted_content": "gAAAAAB…",
+    "integrations": [],
+    "logprobs": [],
+    "reference": "{{item.answer}}",
+    "role": "user",
+    "sampled_model_name": "smollm2-135m",
+    "signing_secret": "whsec_…",
+    "signing_secret_hint": "whsec_…abcd",
+    "webhook_endpoint_id": "whe_abc123",
     "start_time": 1760000000,
     "end_time": 1760086400,
     "text": "Hello!",
     "trained_tokens": 48000,
     "training_file": "file-abc123",
     "upload_id": "upload_abc123",
+    "updated_at": 1760000000,
     "url": "https://example.com/hooks",
     "user_provided_suffix": "support",
     "value": "sk-proj-…",
 }
 """By a field's name, where its type allows."""
+_LIKELY: Final = ("succeeded", "completed", "processed", "fine-tune", "stop")
+"""Of enumerations, what a reader expects to see."""
 _MAX_DEPTH: Final = 12
 
 
@@ -97,8 +122,9 @@ class _Examples:
         match schema:
             case {"$ref": str(ref)}:
                 return self.of(self._named[ref.removeprefix(REF)], name=name, depth=depth)
-            case {"const": value} | {"enum": [value, *_]}:
-                return value
+            case {"const": _} | {"enum": _}:
+                values = schema.get("enum") or [schema["const"]]
+                return next((value for value in _LIKELY if value in values), values[0])
             case {"anyOf": [*choices]} | {"oneOf": [*choices]}:
                 return self._of_choices(schema, choices, name=name, depth=depth)
             case {"type": "object"}:
@@ -129,8 +155,9 @@ class _Examples:
             for field, inner in properties.items()
             if field in required
         }
-        if "id" in made and isinstance(made.get("object"), str):
-            made["id"] = _IDS.get(made["object"], made["id"])
+        if "id" in made:
+            kind = made.get("object", made.get("type", made.get("role")))
+            made["id"] = _IDS.get(str(kind), made["id"])
         if "first_id" in made and made.get("data"):
             made["first_id"] = made["last_id"] = made["data"][0].get("id")
         return made

@@ -45,14 +45,22 @@ class _Generator(GenerateJsonSchema):
             for name, text in _field_docstrings(model).items():
                 if name in properties:
                     properties[name] |= _described(text)
-        if self.mode == "serialization" and "serialization" not in schema:
-            fields: Mapping[str, Any] = schema["cls"].model_fields
-            made["required"] = [name for name, field in fields.items() if not field.exclude_if]
+        if self.mode == "serialization":
+            made["required"] = _always_sent(schema["cls"], without_nulls="serialization" in schema)
         return made
 
     def ser_schema(self, schema: Any) -> JsonSchemaValue | None:  # noqa: ANN401, ARG002 - pydantic's signature
         """Look through serializers: ours leave out fields that have a default, and change nothing."""
         return None
+
+
+def _always_sent(model: type[BaseModel], *, without_nulls: bool) -> list[str]:
+    """Return the fields that each answer has, where a serializer may leave out those that are null."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if not field.exclude_if and not (without_nulls and field.default is None)
+    ]
 
 
 def _described(text: str) -> JsonSchemaValue:
