@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,11 +44,13 @@ class Meter:
             for by, used in counted.items():
                 self.count(by, used)
 
-    async def run(self) -> None:
-        """Write now and then, until cancelled."""
-        while True:
-            await asyncio.sleep(_WRITE_EVERY)
+    async def run(self, closing: asyncio.Event) -> None:
+        """Write now and then, and a last time once `closing` is set."""
+        while not closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(closing.wait(), _WRITE_EVERY)
             await self.write()
+        await self.write()  # what was counted during the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,11 @@ class Account:
 async def open_meter(records: UsageRecords) -> AsyncGenerator[Meter]:
     """Yield a meter that writes every few seconds, and at the end."""
     meter = Meter(records)
-    writing = asyncio.create_task(meter.run())
+    closing = asyncio.Event()
+    writing = asyncio.create_task(meter.run(closing))
     try:
         yield meter
     finally:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-        await meter.write()
+        # Not cancelled: of a write that is cut off nobody knows whether it counted.
+        closing.set()
+        await writing

@@ -10,6 +10,7 @@ from typing import Final
 from jobs import events, files
 from jobs.claims import Claim
 from jobs.engines import AdapterRef
+from jobs.job_usage import used_by
 from jobs.lifecycle import advance
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord, ModelRecord
@@ -18,6 +19,7 @@ from schemas.fine_tuning import Checkpoint, CheckpointMetrics, Event
 from schemas.ids import TunedModelName, new_id, new_model_id
 from schemas.proof import Proof
 from schemas.training import CheckpointSaved, TrainingDone
+from schemas.usage import Used
 from serving.adapters import inspect_adapter
 from serving.proof import measure_base, prove
 
@@ -121,7 +123,14 @@ async def _succeed(
             }
         )
         ended = record.model_copy(update={"job": job, "owner": None, "lease_until": 0.0})
-        return Outcome(record=ended, events=told, checkpoint=checkpoint, model=model)
+        trained = Used(requests=1, input_tokens=done.trained_tokens)
+        return Outcome(
+            record=ended,
+            events=told,
+            checkpoint=checkpoint,
+            model=model,
+            used={used_by(record, now=time.time()): trained},
+        )
 
     try:
         await claim.change(change)

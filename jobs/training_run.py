@@ -10,6 +10,7 @@ from typing import Final
 from jobs import events
 from jobs.claims import Claim
 from jobs.hyperparameters import Resolved, resolve
+from jobs.job_usage import device_time_counted
 from jobs.publishing import publish, publish_checkpoint
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
@@ -66,7 +67,10 @@ async def _trained(
     claim: Claim, spec: TrainingSpec, mirror: Mirror
 ) -> tuple[CheckpointSaved, TrainingDone]:
     """Run the trainer to its end; return its final adapter and totals."""
-    async with start_trainer(spec, log_path=spec.work_dir / "trainer.log") as trainer:
+    async with (
+        device_time_counted(claim),
+        start_trainer(spec, log_path=spec.work_dir / "trainer.log") as trainer,
+    ):
         try:
             with claim.on_pause(trainer.ask_to_go):
                 return await _follow(

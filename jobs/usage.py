@@ -4,7 +4,16 @@ import time
 
 from jobs.services import Services
 from schemas.errors import InvalidRequest
-from schemas.usage import LIMITS, WIDTHS, UsageBucket, UsageKind, UsagePage, UsageQuery, shown
+from schemas.usage import (
+    LIMITS,
+    WIDTHS,
+    UsageBucket,
+    UsageKind,
+    UsagePage,
+    UsageQuery,
+    UsageResult,
+    shown,
+)
 
 
 async def page(services: Services, query: UsageQuery, *, kind: UsageKind) -> UsagePage:
@@ -46,15 +55,13 @@ async def page(services: Services, query: UsageQuery, *, kind: UsageKind) -> Usa
         },
         batch=query.batch,
     )
+    results: dict[int, list[UsageResult]] = {}
+    for row in rows:
+        result = shown(row.used, kind=kind, group=dict(row.group))
+        results.setdefault(row.start, []).append(result)
     buckets = [
         UsageBucket(
-            start_time=start,
-            end_time=min(start + width, last),
-            results=[
-                shown(row.used, kind=kind, group=dict(row.group))
-                for row in rows
-                if row.start == start
-            ],
+            start_time=start, end_time=min(start + width, last), results=results.get(start, [])
         )
         for start in range(first, end, width)
     ]

@@ -8,7 +8,10 @@ from pydantic import Field
 from schemas.base import Schema
 from schemas.completions import AbsentIfNone
 
-GroupField = Literal["project_id", "api_key_id", "model", "batch", "user_id", "service_tier"]
+GroupField = Literal[
+    "project_id", "api_key_id", "model", "batch", "user_id", "service_tier", "job_id"
+]
+"""OpenAI's, and as an extension the fine-tuning job; other kinds have none."""
 BucketWidth = Literal["1m", "1h", "1d"]
 UsageKind = Literal["completions", "embeddings", "fine_tuning"]
 
@@ -97,6 +100,7 @@ class UsageResult(Schema):
     input_cached_tokens: AbsentIfNone[int] = None
     device_seconds: AbsentIfNone[float] = None
     """Of fine-tuning, which is an extension."""
+    job_id: AbsentIfNone[str] = None
 
 
 class UsageBucket(Schema):

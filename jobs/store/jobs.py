@@ -1,7 +1,7 @@
 """Records of jobs, their events and checkpoints. Every write of a worker's carries its fence."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from sqlalchemy import (
@@ -30,9 +30,11 @@ from jobs.store.outbox import add_event
 from jobs.store.paging import page
 from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
+from jobs.store.usage import add_used
 from schemas.base import CursorPage, Page, Schema
 from schemas.errors import JobNotFound
 from schemas.fine_tuning import Checkpoint, Event, Job, JobStatus
+from schemas.usage import Used, UsedBy
 from schemas.webhooks import EventType
 
 
@@ -50,6 +52,7 @@ class Outcome(Schema):
     events: Sequence[NewEvent] = ()
     checkpoint: Checkpoint | None = None
     model: ModelRecord | None = None
+    used: Mapping[UsedBy, Used] = {}
 
 
 Change = Callable[[JobRecord], Outcome]
@@ -146,6 +149,7 @@ class JobRecords:
                 await _add_checkpoint(connection, job_id, outcome.checkpoint)
             if outcome.model is not None:
                 await connection.execute(insert(models).values(**outcome.model.model_dump()))
+            await add_used(connection, outcome.used)
         return outcome.record
 
     async def claimable(self, *, validating: bool, now: float, limit: int = 50) -> list[JobRecord]:

@@ -361,5 +361,4 @@ usage = Table(
     Column("cached_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("device_seconds", Float, nullable=False),
-    Index("usage_by_job", "job_id"),
 )

@@ -1,10 +1,11 @@
 """Records of what was used, added up by the minute."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
 from jobs.store.tables import usage
@@ -12,7 +13,7 @@ from schemas.base import Schema
 from schemas.usage import UsageKind, Used, UsedBy
 
 _SUMS = ("requests", "input_tokens", "cached_tokens", "output_tokens", "device_seconds")
-_GROUPS = ("project_id", "api_key_id", "model", "batch")
+_GROUPS = ("project_id", "api_key_id", "model", "batch", "job_id")
 
 
 class UsageRow(Schema):
@@ -33,15 +34,7 @@ class UsageRecords:
     async def add(self, counted: Mapping[UsedBy, Used]) -> None:
         """Add to what is recorded, all of it or nothing."""
         async with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            for by, used in counted.items():
-                statement = dialect.insert(usage).values(**asdict(by), **asdict(used))
-                await connection.execute(
-                    statement.on_conflict_do_update(
-                        index_elements=list(usage.primary_key.columns),
-                        set_={name: usage.c[name] + statement.excluded[name] for name in _SUMS},
-                    )
-                )
+            await add_used(connection, counted)
 
     async def sums(
         self,
@@ -61,7 +54,7 @@ class UsageRecords:
             start: Inclusive, a multiple of `width`.
             end: Exclusive.
             width: Of a bucket, in seconds.
-            group_by: Of `project_id`, `api_key_id`, `model`, `batch`.
+            group_by: Of `project_id`, `api_key_id`, `model`, `batch`, `job_id`.
             only: For some of the first three the values that count; an empty list: all.
             batch: Whether only batches count, or all but them; None: both.
         """
@@ -88,14 +81,16 @@ class UsageRecords:
             for row in rows
         ]
 
-    async def of_job(self, job_id: str) -> Used:
-        """Return all that a job used."""
-        query = select(*(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in _SUMS))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query.where(usage.c.job_id == job_id))).mappings().one()
-        return Used(**row)
 
-    async def forget_before(self, minute: int) -> None:
-        """Delete what is older."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(usage).where(usage.c.minute < minute))
+async def add_used(connection: AsyncConnection, counted: Mapping[UsedBy, Used]) -> None:
+    """Add to what is recorded, within a transaction."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    # In one order everywhere: two processes that add to the same rows never wait for each other.
+    for by, used in sorted(counted.items(), key=lambda item: astuple(item[0])):
+        statement = dialect.insert(usage).values(**asdict(by), **asdict(used))
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(usage.primary_key.columns),
+                set_={name: usage.c[name] + statement.excluded[name] for name in _SUMS},
+            )
+        )

@@ -1,5 +1,6 @@
 """Usage, as an administrator asks for it with OpenAI's SDK."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -7,6 +8,9 @@ import httpx
 import pytest
 from openai import BadRequestError, OpenAI
 
+from jobs.store.store import open_store
+from schemas.ids import new_id
+from schemas.usage import Used, UsedBy
 from tests.api_server import Server
 from tests.polling import eventually
 
@@ -86,6 +90,47 @@ def test_tokens_of_vectors_are_counted(client: OpenAI, admin: OpenAI) -> None:
     before = tokens()
     client.embeddings.create(model="vectors", input=["a", "b"])
     eventually(lambda: tokens() == before + 6)
+
+
+def test_training_is_told_by_job(server: Server) -> None:
+    """As an extension: trained tokens and seconds of a device, of each job where it is asked for."""
+    minute = int(time.time()) // 60 * 60
+    by = UsedBy(
+        minute=minute,
+        kind="fine_tuning",
+        project_id="proj_default",
+        api_key_id="",
+        model="nano",
+        job_id=new_id("ftjob-"),
+    )
+
+    async def record() -> None:
+        async with open_store(server.settings.effective_database_url) as store:
+            await store.usage.add({by: Used(requests=1, input_tokens=30, device_seconds=1.25)})
+            await store.usage.add({by: Used(device_seconds=0.5)})
+
+    asyncio.run(record())
+    answer = httpx.get(
+        f"{server.url}/v1/organization/usage/fine_tuning",
+        params={"start_time": minute, "bucket_width": "1m", "group_by[]": ["job_id", "model"]},
+        headers={"authorization": f"Bearer {server.admin_key}"},
+    )
+    results = answer.json()["data"][0]["results"]
+    assert [result for result in results if result["job_id"] == by.job_id] == [
+        {
+            "object": "organization.usage.fine_tuning.result",
+            "input_tokens": 30,
+            "num_model_requests": 1,
+            "device_seconds": 1.75,
+            "model": "nano",
+            "job_id": by.job_id,
+            "project_id": None,
+            "user_id": None,
+            "api_key_id": None,
+            "batch": None,
+            "service_tier": None,
+        }
+    ]
 
 
 def test_buckets_and_pages(admin: OpenAI) -> None:

@@ -15,6 +15,7 @@ from jobs.store.records import Fenced
 from schemas.fine_tuning import Event
 from schemas.training import CheckpointSaved, TrainingDone
 from tests import samples
+from tests.jobs.usage_read import usage_of_jobs
 
 DONE = TrainingDone(trained_tokens=30, loss_tokens=10)
 
@@ -74,6 +75,9 @@ async def test_a_cancellation_after_the_commit_takes_nothing_back(services, tmp_
     (file,) = await result_files(services)
     assert job.result_files == [file.id]
     assert services.blobs.file_path(file.id).exists()
+    (used,) = await usage_of_jobs(services)
+    assert used.group == {"job_id": claim.job_id, "model": job.model}
+    assert (used.used.requests, used.used.input_tokens) == (1, 30)
 
 
 async def test_what_was_not_committed_leaves_no_file(services, tmp_path):
@@ -86,6 +90,7 @@ async def test_what_was_not_committed_leaves_no_file(services, tmp_path):
         await succeed(claim, tmp_path)
     assert await result_files(services) == []
     assert await services.store.models.all_of("proj_a") == []
+    assert await usage_of_jobs(services) == []
 
 
 def test_the_result_file_leaves_cells_empty():

@@ -29,7 +29,6 @@ def upgrade() -> None:
             "minute", "kind", "project_id", "api_key_id", "model", "batch", "job_id"
         ),
     )
-    op.create_index("usage_by_job", "usage", ["job_id"], unique=False)
 
 
 def downgrade() -> None:
