@@ -1,6 +1,8 @@
 """Multipart forms, streamed: a file of any size passes through, and only its name and fields are kept."""
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +16,7 @@ from pydantic import Field, JsonValue
 
 from api.bodies import ApiRequest, body_chunks, check_headers
 from jobs.blobs import IncomingBlob
+from jobs.limits.limiter import Limiter
 from schemas.base import RequestBody, Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge
 from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
@@ -51,6 +54,27 @@ class PartForm(RequestBody):
     """The form of `POST /v1/uploads/{id}/parts`, for the API's description."""
 
     data: bytes
+
+
+@asynccontextmanager
+async def admitted(
+    request: ApiRequest, limiter: Limiter, incoming: IncomingBlob
+) -> AsyncGenerator[None]:
+    """Count a body that the context receives into `incoming` against what its key may send in a minute.
+
+    A length that was announced counts beforehand. Any other counts once it is known, and is let in unless
+    the key has to wait already.
+
+    Raises:
+        RateLimited: The key uploads too much; nothing was read.
+    """
+    announced = request.content_length
+    await limiter.admit_upload(request.user, announced or 0)
+    try:
+        yield
+    finally:
+        if announced is None:
+            limiter.count_upload(request.user, incoming.size)
 
 
 async def receive_upload(

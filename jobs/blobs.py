@@ -57,6 +57,11 @@ class IncomingBlob:
         self._newlines = 0
         self._last = b""
 
+    @property
+    def size(self) -> int:
+        """How many bytes it took so far."""
+        return self._size + len(self._pending)
+
     async def write(self, data: bytes) -> None:
         """Take some bytes; they reach the disk a megabyte at a time, in a thread.
 

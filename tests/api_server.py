@@ -143,8 +143,8 @@ def opener(
 
 
 @contextmanager
-def running_server(redis_url: str) -> Iterator[Server]:
-    """Serve on a data directory of its own."""
+def running_server(redis_url: str, **more: object) -> Iterator[Server]:
+    """Serve on a data directory of its own, with some settings of the test's."""
     with (
         private_directory("retune-api-") as directory,
         running_fake_engine(directory / "engine.sock") as engine,
@@ -154,7 +154,7 @@ def running_server(redis_url: str) -> Iterator[Server]:
             bases_dir=directory / "bases",
             redis_url=redis_url,
             webhook_allow_private="127.0.0.0/8",
-        )
+        ).model_copy(update=more)
         migrate(settings.effective_database_url)
         key, admin_key = asyncio.run(_first_keys(settings))
         application = create_app(settings, open_services=opener(engine))

@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from api.bodies import ApiRequest
-from api.uploads import PartForm, receive_part
+from api.uploads import PartForm, admitted, receive_part
 from jobs import uploads
 from jobs.keys import Caller
 from jobs.services import Services
@@ -38,7 +38,10 @@ class Uploads(Controller):
         caller: NamedDependency[Caller],
     ) -> UploadPart:
         await uploads.expect_part(services, caller, upload_id)
-        async with services.blobs.incoming() as incoming:
+        async with (
+            services.blobs.incoming() as incoming,
+            admitted(request, services.limiter, incoming),
+        ):
             await receive_part(request, incoming)
             return await uploads.add_part(services, caller, upload_id, await incoming.finish())
 

@@ -108,12 +108,18 @@ class Limiter:
         Raises:
             RateLimited: The key uploads too much.
         """
-        most = self._settings.upload_bytes_per_minute
-        if most is not None:
-            rule = Rule(f"{caller.key_id}:uploads", _UPLOADS, "uploaded bytes per min", most)
+        rule = self._upload_rule(caller)
+        if rule is not None:
             # What is larger than a minute's worth passes a full bucket, and leaves it in debt.
-            await self._draw_all([rule], min(size, most), model="files", caller=caller)
-            self.give_back(rule, min(size, most) - size)
+            drawn = min(size, rule.capacity)
+            await self._draw_all([rule], drawn, model="files", caller=caller)
+            self.give_back(rule, drawn - size)
+
+    def count_upload(self, caller: Caller, size: int) -> None:
+        """Count `size` bytes that nobody announced; what comes next may have to wait for them."""
+        rule = self._upload_rule(caller)
+        if rule is not None:
+            self.give_back(rule, -size)
 
     def give_back(self, rule: Rule, amount: float) -> None:
         """Return what was drawn and not used; a negative amount was used and not drawn."""
@@ -123,6 +129,8 @@ class Limiter:
         """Return the headers that tell of `rules`; where two are of a kind, the narrower one."""
         told: dict[str, tuple[float, Rule]] = {}
         for rule in rules:
+            if rule.kind == _UPLOADS:
+                continue  # OpenAI has no headers for them
             credit = self._credit(rule.bucket)
             filled = (time.monotonic() - credit.asked_at) * rule.capacity / rule.seconds
             remaining = min(float(rule.capacity), max(0.0, credit.amount + credit.left + filled))
@@ -151,6 +159,9 @@ class Limiter:
 
     async def _draw(self, rule: Rule, cost: float) -> float:
         """Draw `cost`, or nothing; returns how much was missing."""
+        if cost > rule.capacity:
+            # Not a share of it either: asked often enough, shares would add up to what no bucket holds.
+            return cost - rule.capacity
         credit = self._credit(rule.bucket)
         if credit.amount < cost:
             share = await self._shares.take(
@@ -208,6 +219,12 @@ class Limiter:
         if tokens is not None:
             rules.append(Rule(f"{caller.key_id}:tpm", "tokens", "tokens per min (TPM)", tokens))
         return rules
+
+    def _upload_rule(self, caller: Caller) -> Rule | None:
+        most = self._settings.upload_bytes_per_minute
+        if most is None:
+            return None
+        return Rule(f"{caller.key_id}:uploads", _UPLOADS, "uploaded bytes per min", most)
 
     def _credit(self, bucket: str) -> _Credit:
         credit = self._credits.get(bucket)

@@ -154,6 +154,62 @@ async def test_uploads(store, settings, redis_url):
             await limited.admit_upload(ALICE, 1)
 
 
+async def test_bytes_that_nobody_announced(store, settings, redis_url):
+    """They count once they are known; until then a key that owes nothing may send."""
+    async with limiter(store, settings, redis_url, upload_bytes_per_minute=1000) as limited:
+        await limited.admit_upload(ALICE, 0)
+        limited.count_upload(ALICE, 5000)
+        with pytest.raises(RateLimited) as refused:
+            await limited.admit_upload(ALICE, 0)
+        assert refused.value.headers == {}
+        await limited.admit_upload(ALICE.model_copy(update={"key_id": "key_b"}), 0)
+
+
+async def test_what_is_too_large_takes_nothing(store, settings, redis_url):
+    """However often it is asked, it neither passes nor uses up what others may have."""
+    async with (
+        limiter(store, settings, redis_url, tokens_per_minute=600) as asked,
+        limiter(store, settings, redis_url, tokens_per_minute=600) as other,
+    ):
+        assert await admitted(asked, 50, tokens=601) == 0
+        assert await admitted(other, 1, tokens=600) == 1
+
+
+async def test_a_debt_is_paid_before_anything_passes(store, settings, redis_url):
+    """An answer far larger than guessed keeps the next requests waiting for more than one minute's worth."""
+    async with limiter(store, settings, redis_url, tokens_per_minute=1000) as limited:
+        first = await limited.admit(ALICE, "nano", tokens=lambda: 0)
+        first.settle(tokens=3000)
+        with pytest.raises(RateLimited) as refused:
+            await limited.admit(ALICE, "nano", tokens=lambda: 10)
+    assert refused.value.retry_after > 60
+
+
+async def test_a_limit_that_is_taken_back_holds_no_more(store, settings, redis_url, monkeypatch):
+    """Within the seconds for which limits are remembered, and without a restart."""
+    monkeypatch.setattr("jobs.limits.limiter._LIMITS_KNOWN_FOR", 0)
+    await store.limits.set_rate_limit("proj_a", "nano", Limits(max_requests_per_1_minute=1))
+    async with limiter(store, settings, redis_url) as limited:
+        assert await admitted(limited, 3) == 1
+        await store.limits.set_rate_limit("proj_a", "nano", Limits())
+        assert await limited.admit(ALICE, "nano", tokens=lambda: 0) is None
+        await store.limits.set_rate_limit("proj_a", "nano", Limits(max_requests_per_1_minute=4))
+        assert await admitted(limited, 9) in {3, 4}  # with another capacity the bucket begins anew
+
+
+async def test_more_buckets_than_are_remembered(store, settings, redis_url, monkeypatch):
+    """A process with many keys forgets its shares, not what was used: no key passes more than its limit."""
+    monkeypatch.setattr("jobs.limits.limiter._CACHE_SIZE", 2)
+    async with limiter(store, settings, redis_url, requests_per_minute=3) as limited:
+        passed = 0
+        for turn in range(6):
+            passed += await admitted(limited, 1)
+            for n in range(3):
+                other = ALICE.model_copy(update={"key_id": f"key_{turn}_{n}"})
+                await limited.admit(other, "nano", tokens=lambda: 0)
+    assert passed == 3
+
+
 async def test_many_at_once(store, settings, redis_url):
     """Requests side by side are counted once each."""
     async with limiter(store, settings, redis_url, requests_per_minute=40) as limited:
