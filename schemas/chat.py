@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -77,10 +78,14 @@ def _members(value: JsonValue) -> list[JsonValue]:
             return []
 
 
-Unsupported = Annotated[JsonValue, AfterValidator(_refuse_parameter)]
+Unsupported = Annotated[
+    JsonValue,
+    AfterValidator(_refuse_parameter),
+    WithJsonSchema({"type": "null", "description": "Not supported here: only null is taken."}),
+]
 """A field that OpenAI documents and that would change the answer; only null is accepted."""
 
-Ignored = JsonValue
+Ignored = Annotated[JsonValue, Field(description="Taken, and means nothing to the answer here.")]
 """A field that OpenAI documents and that means nothing to the answer here."""
 
 NonEmpty = Annotated[list[_T], Field(min_length=1)]

@@ -55,6 +55,7 @@ _IDS: Final[Mapping[str, str]] = {
 """By an object's `object`, else its `type` or `role`."""
 _VALUES: Final[Mapping[str, object]] = {
     "bytes": 120000,
+    "completion_tokens": 3,
     "content": "Hello!",
     "created": 1760000000,
     "created_at": 1760000000,
@@ -64,16 +65,22 @@ _VALUES: Final[Mapping[str, object]] = {
     "fine_tuned_model_checkpoint": "ft:smollm2-135m:local:support:abc123:ckpt-step-20",
     "fine_tuning_job_id": "ftjob-abc123",
     "finished_at": 1760000600,
+    "index": 0,
+    "input_tokens": 12,
     "input": "{{sample.output_text}}",
     "input_file_id": "file-abc123",
+    "max_requests_per_1_minute": 500,
+    "max_tokens_per_1_minute": 100000,
     "message": "Step 20/60: training loss=1.34",
     "metadata": {},
     "metrics": {"step": 20.0, "train_loss": 1.34},
     "model": "smollm2-135m",
     "name": "Support",
     "organization_id": "local",
+    "output_tokens": 3,
     "owned_by": "local",
     "project_id": "proj_abc123",
+    "prompt_tokens": 12,
     "redacted_value": "sk-…abcd",
     "result_files": ["file-def456"],
     "seed": 42,
@@ -89,6 +96,7 @@ _VALUES: Final[Mapping[str, object]] = {
     "start_time": 1760000000,
     "end_time": 1760086400,
     "text": "Hello!",
+    "total_tokens": 15,
     "trained_tokens": 48000,
     "training_file": "file-abc123",
     "upload_id": "upload_abc123",
@@ -139,7 +147,7 @@ class _Examples:
     ) -> Any:  # noqa: ANN401 - JSON
         is_nullable = {"type": "null"} in choices
         if is_nullable and "default" in schema and schema["default"] is None:
-            known = _VALUES.get(name) if depth < 4 else None
+            known = _VALUES.get(name)
             if known is None or not any(_is_of(choice, known) for choice in choices):
                 return None
         return self.of(choices[0], name=name, depth=depth)

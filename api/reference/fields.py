@@ -136,7 +136,7 @@ class _Reader:
     def _limits(self, schema: Schema) -> Iterator[str]:
         for least, most, unit in _RANGES:
             if limit := _range(schema.get(least), schema.get(most)):
-                yield f"{limit} {unit}".strip()
+                yield "not empty" if unit and limit == "at least 1" else f"{limit} {unit}".strip()
         for bound, words in _BOUNDS.items():
             if bound in schema:
                 yield words.format(schema[bound])
@@ -147,8 +147,9 @@ class _Reader:
 def _title(schema: Schema, name: str) -> str:
     """Return what tells one object of a union from another: its `type` or `role`, else its name."""
     for tag in ("type", "role"):
-        if (value := schema["properties"].get(tag, {}).get("const")) is not None:
-            return f'{tag}: "{value}"'
+        found = schema["properties"].get(tag, {})
+        if values := found.get("enum") or [found[key] for key in ("const",) if key in found]:
+            return f"{tag}: {' or '.join(json.dumps(value) for value in values)}"
     return name
 
 

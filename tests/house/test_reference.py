@@ -132,6 +132,8 @@ def test_fields_say_what_their_docstrings_say() -> None:
     job = DOCUMENT["components"]["schemas"]["JobCreate"]["properties"]
     assert "Deprecated by OpenAI" in job["hyperparameters"]["description"]
     assert job["dry_run"]["x-extension"]
+    chat = DOCUMENT["components"]["schemas"]["ChatRequest"]["properties"]
+    assert chat["prediction"]["type"] == "null"
 
 
 @pytest.mark.parametrize("slug", ["", *pages.SLUGS.values()])
