@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 from typing import Final, TypeVar, get_origin
 
 from litestar import Request
@@ -97,6 +98,7 @@ def read_params(request: ApiRequest) -> BaseModel:
     return parse_query(request, model_of(request.route_handler, "params"))
 
 
+@cache
 def model_of(route: BaseRouteHandler, parameter: str) -> type[BaseModel]:
     """Return what a route's parameter is annotated with."""
     model: type[BaseModel] = route.parsed_fn_signature.parameters[parameter].annotation

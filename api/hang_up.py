@@ -14,24 +14,23 @@ async def until_hang_up(receive: Receive, work: Coroutine[Any, Any, None]) -> No
         receive: The request's, its body read.
         work: What answers. What it raises is raised here.
     """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_cancel_when_gone(receive, working))
+    asking = asyncio.current_task()
+    assert asking is not None
+    has_gone = False
+
+    async def watch() -> None:
+        nonlocal has_gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        has_gone = True
+        asking.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await working
+        await work
     except asyncio.CancelledError:
-        # Swallowed only where it was the watch that cancelled, and nobody cancels us as well.
-        if not watching.done() or _is_cancelled():
+        # Swallowed only where it was the watch that cancelled, and nobody else did as well.
+        if not has_gone or asking.uncancel() > 0:
             raise
     finally:
         watching.cancel()
-
-
-async def _cancel_when_gone(receive: Receive, working: asyncio.Task[None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    working.cancel()
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
