@@ -145,12 +145,19 @@ class _Reader:
 
 
 def _title(schema: Schema, name: str) -> str:
-    """Return what tells one object of a union from another: its `type` or `role`, else its name."""
+    """Return what tells one object of a union from another: its `type` and `role`, else its name."""
+    tags: dict[str, list[object]] = {}
     for tag in ("type", "role"):
-        found = schema["properties"].get(tag, {})
-        if values := found.get("enum") or [found[key] for key in ("const",) if key in found]:
-            return f"{tag}: {' or '.join(json.dumps(value) for value in values)}"
-    return name
+        match schema["properties"].get(tag):
+            case {"const": value}:
+                tags[tag] = [value]
+            case {"enum": list(values)}:
+                tags[tag] = values
+    shown = (
+        f"{tag}: {' or '.join(json.dumps(value) for value in values)}"
+        for tag, values in tags.items()
+    )
+    return ", ".join(shown) or name
 
 
 def _range(least: float | None, most: float | None) -> str:

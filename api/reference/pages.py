@@ -79,7 +79,8 @@ class ShownCall:
     answer_type: str
     answer: list[Variant]
     answer_example: str
-    streams: bool
+    events: list[Variant]
+    """Of a stream; empty where there is none."""
 
 
 def _render_overview(document: Document) -> str:
@@ -139,13 +140,18 @@ def _shown(key: str, document: Document) -> ShownCall:
         answer_type=answer_type,
         answer=fields_of(answer.get("schema", {}), named),
         answer_example=_highlighted(answer["example"]) if "example" in answer else "",
-        streams="text/event-stream" in success.get("content", {}),
+        events=fields_of(_stream(success).get("x-event", {}), named),
     )
 
 
 def _first_content(holder: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the media type and description of a body; empty where there is none."""
     return next(iter(holder.get("content", {}).items()), ("", {}))
+
+
+def _stream(success: Mapping[str, Any]) -> Mapping[str, Any]:
+    stream: Mapping[str, Any] = success.get("content", {}).get("text/event-stream", {})
+    return stream
 
 
 def _page(template: str, document: Document, **values: object) -> str:

@@ -14,7 +14,7 @@ from api.openapi.operations import Operation
 _ADMIN: Final = "/v1/organization"
 _FILES: Final[Mapping[str, str]] = {"file": "train.jsonl", "data": "part-1"}
 """What lies beside the reader, by the form's field."""
-_LINE: Final = 76
+_LINE: Final = 60
 """Characters that fit beside the text."""
 
 
@@ -91,7 +91,7 @@ def _literal(value: JsonValue) -> str:
         case _:
             return repr(value)
     line = f"{opening}{', '.join(members)}{closing}"
-    if len(line) <= _LINE // 2:
+    if len(line) <= _LINE - 8:
         return line
     inner = ",\n".join(members).replace("\n", "\n    ")
     return f"{opening}\n    {inner},\n{closing}"
