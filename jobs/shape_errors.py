@@ -12,6 +12,9 @@ from pydantic_core import ErrorDetails
 FailureCode = Literal["invalid_training_file", "invalid_file_format"]
 """OpenAI's words: the second for keys that are missing or too many."""
 
+_SHOWN_CHARACTERS: Final = 40
+"""Of what a message quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -45,7 +48,7 @@ def kind_of(value: object) -> str:
             return "an object"
 
 
-def quoted(value: object, limit: int = 40) -> str:
+def quoted(value: object, limit: int = _SHOWN_CHARACTERS) -> str:
     """Return a value as a message may quote it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}…"
@@ -74,8 +77,14 @@ def _path(place: tuple[int | str, ...]) -> str:
         del steps[2]  # the kind of a part of an answer
     path = ""
     for step in steps:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        path += f"[{step}]" if isinstance(step, int) else f".{_shown(step)}"
     return path.removeprefix(".")
+
+
+def _shown(key: str) -> str:
+    """Return a key as a message may hold it: one too many is of any length, and of any characters."""
+    text = repr(key[:_SHOWN_CHARACTERS])[1:-1]
+    return text if len(key) <= _SHOWN_CHARACTERS else f"{text}…"
 
 
 def _owner_and_key(path: str) -> tuple[str, str]:

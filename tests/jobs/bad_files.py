@@ -338,6 +338,12 @@ BAD_FILES = [
         code=_FORMAT,
     ),
     bad(
+        "long_and_unprintable_key",
+        chat(user(**{"a\n" + "b" * 5000: 1}), answer()),
+        f'Example 13, message 1 contains an extra "a\\n{"b" * 38}…" (line 13)',
+        code=_FORMAT,
+    ),
+    bad(
         "no_answer",
         chat({"role": "system", "content": "Be kind."}, user()),
         "Example 13 has no assistant message (line 13)",
