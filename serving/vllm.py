@@ -397,7 +397,7 @@ class _Refusal(Schema):
             error = _VllmError()
         return cls(
             status=status,
-            message=error.message,
+            message=error.message[:_READ_CHARACTERS],
             param=error.param and error.param.removeprefix("body."),
         )
 
@@ -469,10 +469,12 @@ _KNOWN: Final = {
 }
 """Refusals that OpenAI also gives, and how to say them in its words."""
 
+_READ_CHARACTERS: Final = 2000
+"""Of a message, which may repeat the request: the patterns below take quadratic time for some texts."""
 _PYDANTIC: Final = re.compile(r"'loc': '(?:body\.)?([^']*)', 'msg': (['\"])(.*?)\2, ")
 _INSIDES: Final = (
     (re.compile(r"^Loading lora \S+ failed: |^Call to add_lora method failed: "), ""),
-    (re.compile(r"\s*\(parameter=.*\)\s*$", re.DOTALL), ""),
+    (re.compile(r"\s*\(parameter=.*", re.DOTALL), ""),  # whose end may have been cut off
     (re.compile(r"\b(?:base|adapter)-[0-9A-Za-z]+\b"), "the model"),  # internal names
     (re.compile(r"<path>|(?<![\w.])(?:/[\w.\-]+){2,}"), "its directory"),
     (re.compile(r"\bvLLM\b", re.IGNORECASE), "the model server"),
