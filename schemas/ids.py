@@ -63,7 +63,7 @@ class TunedModelName(Schema):
             case ["ft", base, organization, suffix, model_id]:
                 return cls(base=base, organization=organization, suffix=suffix, id=model_id)
             case ["ft", base, organization, suffix, model_id, step] if found := re.fullmatch(
-                r"ckpt-step-(\d{1,9})", step
+                r"ckpt-step-(0|[1-9][0-9]{0,8})", step
             ):
                 return cls(
                     base=base,
