@@ -1,6 +1,13 @@
 """Templates of graders: any text is read or refused, and reading changes nothing."""
 
-from jobs.graders.templates import TemplateError, UnknownVariable, parse_template, render
+from jobs.graders.templates import (
+    MAX_RENDERED_CHARACTERS,
+    RenderedTooLong,
+    TemplateError,
+    UnknownVariable,
+    parse_template,
+    render,
+)
 from tests.fuzz.target import fuzz
 
 SCOPE = {"item": {"a": [1, {"b": "c"}]}, "sample": {"output_text": "x"}}
@@ -17,6 +24,8 @@ def template_keeps_its_word(source: str) -> None:
     assert written == source
     try:
         render(template, SCOPE)
+    except RenderedTooLong:
+        assert len(source) > MAX_RENDERED_CHARACTERS or "{{" in source
     except (UnknownVariable, TemplateError):
         assert "{{" in source
 
