@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5.0
 """Seconds that the end of an answer waits for the database; then the answer is not kept."""
-_SECONDS_A_DAY: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +139,9 @@ async def list_messages(
 
 async def delete_expired(services: Services, *, now: int) -> None:
     """Delete what was kept longer than the operator wants; safe in several workers at once."""
-    if days := services.settings.stored_days:
-        moment = now - round(days * _SECONDS_A_DAY)
-        await services.store.chat_completions.delete_before(moment)
+    lifetime = services.settings.stored_seconds
+    while lifetime and await services.store.chat_completions.delete_older(than=now - lifetime):
+        pass
 
 
 def _place(messages: list[StoredMessage], message_id: str) -> int:

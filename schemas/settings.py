@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import ceil
 from pathlib import Path
 from typing import Final, Self
 
@@ -53,7 +54,7 @@ class Settings(Schema):
     resume_every_seconds: float = 30.0
     """How much training the death of a trainer may cost."""
     stored_days: float = Field(default=30, ge=0)
-    """Days after which stored chat completions are deleted; 0: never."""
+    """Days after which stored chat completions and responses are deleted; 0: never."""
     context_length: int = 4096
     """Upper bound for every base, in tokens."""
     python_graders: bool = False
@@ -79,6 +80,11 @@ class Settings(Schema):
     def webhook_networks(self) -> list[IPv4Network | IPv6Network]:
         """`webhook_allow_private`, parsed."""
         return _parse_networks(self.webhook_allow_private)
+
+    @property
+    def stored_seconds(self) -> int:
+        """`stored_days` in seconds; 0: for ever."""
+        return ceil(self.stored_days * 24 * 3600)
 
     @property
     def run_dir(self) -> Path:

@@ -196,8 +196,9 @@ def _reasoning(sent: Thoughts) -> Reasoning:
 
 
 def _check_calls(items: Sequence[Item]) -> None:
-    made = [item.call_id for item in items if isinstance(item, FunctionCall)]
-    answered = [item.call_id for item in items if isinstance(item, FunctionCallOutput)]
+    # In the order of the conversation, which a set forgets; a list would be searched for each call.
+    made = dict.fromkeys(item.call_id for item in items if isinstance(item, FunctionCall))
+    answered = dict.fromkeys(item.call_id for item in items if isinstance(item, FunctionCallOutput))
     for call_id in answered:
         if call_id not in made:
             raise InvalidRequest(

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -28,9 +28,6 @@ from schemas.response_requests import CompactRequest, Conversation, CountRequest
 from schemas.responses import CompactedResponse, InputTokens, Response, ResponseDeleted
 
 logger = logging.getLogger(__name__)
-
-LIFETIME: Final = 30 * 24 * 3600
-"""Seconds after which OpenAI forgets a stored response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +218,10 @@ async def compact(services: Services, caller: Caller, request: CompactRequest) -
 
 
 async def delete_expired(services: Services, *, now: int) -> None:
-    """Delete the responses whose time is over; those that do not fit in one go are left to the next."""
-    await services.store.responses.delete_older(than=now - LIFETIME)
+    """Delete what was kept longer than the operator wants; safe in several workers at once."""
+    lifetime = services.settings.stored_seconds
+    while lifetime and await services.store.responses.delete_older(than=now - lifetime):
+        pass
 
 
 async def _conversation(

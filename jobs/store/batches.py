@@ -180,8 +180,10 @@ class BatchRecords:
 
     async def held(self) -> list[BatchRecord]:
         """Return the batches that some worker holds."""
+        # The status for its index: workers ask this each second, and batches that are over are never deleted.
+        held = and_(batches.c.status.in_(_UNFINISHED), batches.c.owner.is_not(None))
         async with self._database.read() as connection:
-            rows = await connection.execute(select(batches).where(batches.c.owner.is_not(None)))
+            rows = await connection.execute(select(batches).where(held))
             return [_record(row) for row in rows]
 
     async def renew(self, batch_id: str, *, attempt: int, lease_until: float) -> bool:

@@ -3,29 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Table,
-    and_,
-    cast,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
 from jobs.store.paging import Order, page
+from jobs.store.pairs import has_pairs
 from jobs.store.tables import chat_completions
 from schemas.base import CursorPage
 from schemas.errors import CompletionNotFound
 from schemas.stored_completions import StoredCompletion, StoredMessage
 
+_AT_ONCE = 100
+"""Expired answers that one transaction deletes."""
 _pairs: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _messages: TypeAdapter[list[StoredMessage]] = TypeAdapter(list[StoredMessage])
 
@@ -102,7 +92,7 @@ class ChatCompletionRecords:
             query = query.where(chat_completions.c.model == model)
         async with self._database.read() as connection:
             if metadata is not None:
-                query = query.where(has_pairs(connection, chat_completions, metadata))
+                query = query.where(_has_metadata(connection, metadata))
             rows, has_more = await page(
                 connection,
                 query,
@@ -155,32 +145,22 @@ class ChatCompletionRecords:
         if gone.rowcount == 0:
             raise CompletionNotFound(completion_id)
 
-    async def delete_before(self, moment: int) -> int:
-        """Forget everybody's answers from before `moment`, in Unix seconds, and return how many."""
+    async def delete_older(self, *, than: int) -> int:
+        """Forget some of everybody's answers of before `than` (Unix seconds), and return how many; 0: none is left.
+
+        Not all at once: nobody could write meanwhile.
+        """
+        old = select(chat_completions.c.id).where(chat_completions.c.created_at < than)
         async with self._database.write() as connection:
-            gone = await connection.execute(
-                delete(chat_completions).where(chat_completions.c.created_at < moment)
-            )
-        return gone.rowcount
+            ids = list(await connection.scalars(old.limit(_AT_ONCE)))
+            await connection.execute(delete(chat_completions).where(chat_completions.c.id.in_(ids)))
+        return len(ids)
 
 
-def has_pairs(
-    connection: AsyncConnection, table: Table, wanted: Mapping[str, str]
-) -> ColumnElement[bool]:
-    """Return the condition that a row's `metadata`, a JSON object, has these pairs; none: that it is empty."""
-    column = table.c.metadata
-    if not wanted:
-        return column == "{}"
-    if connection.dialect.name == "postgresql":
-        return cast(column, JSONB).contains(dict(wanted))
-    # Not by path: a key may hold a quotation mark, which SQLite's paths cannot.
-    pairs = func.json_each(column).table_valued("key", "value")
-    return and_(
-        *(
-            exists().select_from(pairs).where(pairs.c.key == key, pairs.c.value == text)
-            for key, text in wanted.items()
-        )
-    )
+def _has_metadata(connection: AsyncConnection, wanted: Mapping[str, str]) -> ColumnElement[bool]:
+    if wanted:
+        return has_pairs(connection, chat_completions.c.metadata, wanted)
+    return chat_completions.c.metadata == "{}"
 
 
 def _one(completion_id: str, project_id: str) -> ColumnElement[bool]:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
-    exists,
     func,
     insert,
     or_,
@@ -22,12 +21,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from jobs.lifecycle import is_terminal
+from jobs.lifecycle import NEXT, is_terminal
 from jobs.store.database import Database
 from jobs.store.idempotency import Attempt, first_job
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import page
+from jobs.store.pairs import has_pairs
 from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
 from jobs.store.usage import add_used
@@ -56,6 +56,7 @@ class Outcome(Schema):
 
 
 Change = Callable[[JobRecord], Outcome]
+_UNFINISHED: Final = [status for status in NEXT if not is_terminal(status)]
 Hold = Literal["held", "pausing", "lost"]
 """Of a claim: ours; ours, and the user wants a pause; ours no longer."""
 
@@ -162,8 +163,10 @@ class JobRecords:
 
     async def held(self) -> list[JobRecord]:
         """Return the jobs that some worker holds."""
+        # The status for its index: workers ask this each second, and jobs that are over are never deleted.
+        held = and_(jobs.c.status.in_(_UNFINISHED), jobs.c.owner.is_not(None))
         async with self._database.read() as connection:
-            rows = await connection.execute(select(jobs).where(jobs.c.owner.is_not(None)))
+            rows = await connection.execute(select(jobs).where(held))
             return [_record(row) for row in rows]
 
     async def claim(
@@ -369,19 +372,11 @@ def _claimable(validating: bool, now: float) -> ColumnElement[bool]:
 
 
 def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
+    if wanted:
+        return has_pairs(connection, jobs.c.job, wanted, member="metadata")
     if connection.dialect.name == "postgresql":
-        metadata = cast(jobs.c.job, JSONB)["metadata"]
-        return metadata.contains(wanted) if wanted else func.jsonb_typeof(metadata) == "null"
-    if not wanted:
-        return func.json_type(jobs.c.job, "$.metadata") == "null"
-    # Not by path: a key may hold a quotation mark, which SQLite's paths cannot.
-    pairs = func.json_each(jobs.c.job, "$.metadata").table_valued("key", "value")
-    return and_(
-        *(
-            exists().select_from(pairs).where(pairs.c.key == key, pairs.c.value == text)
-            for key, text in wanted.items()
-        )
-    )
+        return func.jsonb_typeof(cast(jobs.c.job, JSONB)["metadata"]) == "null"
+    return func.json_type(jobs.c.job, "$.metadata") == "null"
 
 
 async def _add_events(connection: AsyncConnection, job_id: str, events: Sequence[NewEvent]) -> None:

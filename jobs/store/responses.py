@@ -149,7 +149,10 @@ class ResponseRecords:
             await _forget(connection, [response_id])
 
     async def delete_older(self, *, than: int) -> int:
-        """Forget responses of before `than` (Unix seconds), and return how many; no more than a batch."""
+        """Forget some of everybody's responses of before `than` (Unix seconds), and return how many; 0: none is left.
+
+        Not all at once: nobody could write meanwhile.
+        """
         async with self._database.write() as connection:
             old = await connection.scalars(
                 select(responses.c.id).where(responses.c.created_at < than).limit(_AT_ONCE)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from jobs.housekeeping import tidy
 from jobs.responses.conversation import items_of, messages_of
 from jobs.responses.events import Narration, answered, replayed
-from jobs.responses.operations import LIFETIME
 from jobs.services import open_services
 from jobs.store.migrate import migrate
 from jobs.store.store import open_store
@@ -306,13 +305,17 @@ async def test_items_go_with_their_response(store) -> None:
 
 
 async def test_tidying_deletes_responses_after_thirty_days(settings) -> None:
-    """Older ones go, younger ones stay."""
+    """Older ones go, however many there are; younger ones stay."""
     await asyncio.to_thread(migrate, settings.effective_database_url)
     now = int(time.time())
     async with open_services(settings) as services:
-        old = await add(services.store, "old", created_at=now - LIFETIME - 1)
-        young = await add(services.store, "young", created_at=now - LIFETIME + 60)
+        lifetime = 30 * 24 * 3600
+        old = await add(services.store, "old", created_at=now - lifetime - 1)
+        for n in range(250):
+            await add(services.store, f"old {n}", created_at=now - lifetime - 2)
+        young = await add(services.store, "young", created_at=now - lifetime + 60)
         await tidy(services, now=now)
+        assert await services.store.responses.delete_older(than=now - lifetime) == 0
         with pytest.raises(ResponseNotFound):
             await services.store.responses.get(old.id, project_id="proj_a")
         assert await services.store.responses.get(young.id, project_id="proj_a") == young
