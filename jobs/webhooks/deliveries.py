@@ -62,6 +62,9 @@ class Deliveries:
             await deliver(self._services, delivery)
         except (OSError, ApiError) as exc:
             logger.warning("left to its lease: webhook_id=%s %r", delivery.id, exc)
+        except Exception:
+            # The worker's edge: one delivery that breaks must not end the trainings beside it.
+            logger.exception("left to its lease: webhook_id=%s", delivery.id)
         finally:
             self._busy.discard(delivery.endpoint_id)
             self._freed.set()

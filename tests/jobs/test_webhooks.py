@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from openai import OpenAI
@@ -287,6 +288,34 @@ async def test_a_slow_endpoint_holds_up_no_other(services, receiver, sending):
         assert [
             job in sent.body.decode() for job, sent in zip(jobs, receiver.received, strict=True)
         ]
+
+
+class Breaking:
+    """A sender with a mistake in it, for one host."""
+
+    def __init__(self, sender, broken):
+        self._sender, self._broken = sender, broken
+
+    async def send(self, url, body, headers):
+        if url == self._broken:
+            raise RuntimeError("a mistake of ours")
+        return await self._sender.send(url, body, headers)
+
+
+async def test_a_delivery_that_breaks_stops_nothing_else(services, receiver, caplog):
+    """Not even the worker, whose trainings would end with it."""
+    broken = receiver.url + "/broken"
+    await listening(services, broken)
+    await listening(services, receiver.url)
+    faulty = replace(services, webhooks=Breaking(services.webhooks, broken))
+    task = asyncio.create_task(Deliveries(faulty).run())
+    for _ in range(2):
+        await ended_job(services)
+    await asyncio.to_thread(receiver.wait_for, 2)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert "a mistake of ours" in caplog.text
 
 
 async def test_several_senders_send_nothing_twice(services, receiver, sending):
