@@ -83,7 +83,7 @@ class FakeEngine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        wish = asked["messages"][-1]["content"]
+        wish = asked["messages"][-1].get("content")
         return await self._answer(request, asked, wish, _completion, _events)
 
     async def _text(self, request: web.Request) -> web.StreamResponse:
@@ -222,7 +222,7 @@ def _events(asked: dict) -> Iterator[bytes]:
 
 def _said(asked: dict) -> tuple[tuple[str, ...], dict[str, dict], str]:
     """Return words, calls by the function's name, and why the answer ends."""
-    match asked["messages"][-1]["content"]:
+    match asked["messages"][-1].get("content"):
         case "call" if asked.get("tools"):
             names = [tool["function"]["name"] for tool in asked["tools"]]
             calls = {

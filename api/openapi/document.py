@@ -229,13 +229,23 @@ def _responses(call: Call, parts: Mapping[str, Json], named: Mapping[str, Json])
     if answer := parts.get("answer"):
         content["application/json"] = {"schema": answer, "example": example_of(answer, named)}
     if events := parts.get("events"):
-        content["text/event-stream"] = {
-            "schema": {"type": "string", "description": "Server-sent events."},
-            "x-event": events,
-        }
+        content["text/event-stream"] = {"schema": _event(events)}
     if call.handler.parsed_fn_signature.return_type.annotation is File:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return ({"200": {"description": "Success.", "content": content}} if content else {}) | errors
+
+
+def _event(data: Json) -> Json:
+    """Return the schema of one server-sent event: before OpenAPI 3.2, tools take a stream's for its events'."""
+    as_text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": {"type": "string"},
+            "data": {"anyOf": [{"const": "[DONE]"}, as_text]},
+        },
+    }
 
 
 def _error_response(schema: Json) -> Json:

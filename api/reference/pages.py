@@ -140,7 +140,7 @@ def _shown(key: str, document: Document) -> ShownCall:
         answer_type=answer_type,
         answer=fields_of(answer.get("schema", {}), named),
         answer_example=_highlighted(answer["example"]) if "example" in answer else "",
-        events=fields_of(_stream(success).get("x-event", {}), named),
+        events=fields_of(_event_data(success), named),
     )
 
 
@@ -149,9 +149,21 @@ def _first_content(holder: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return next(iter(holder.get("content", {}).items()), ("", {}))
 
 
-def _stream(success: Mapping[str, Any]) -> Mapping[str, Any]:
-    stream: Mapping[str, Any] = success.get("content", {}).get("text/event-stream", {})
-    return stream
+def _event_data(success: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of what a stream's events hold; empty where nothing streams."""
+    match success:
+        case {
+            "content": {
+                "text/event-stream": {
+                    "schema": {
+                        "properties": {"data": {"anyOf": [_, {"contentSchema": dict(data)}]}}
+                    }
+                }
+            }
+        }:
+            return data
+        case _:
+            return {}
 
 
 def _page(template: str, document: Document, **values: object) -> str:

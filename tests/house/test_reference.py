@@ -148,4 +148,15 @@ def test_pages_hold_together(slug: str) -> None:
         known = {pages.OVERVIEW, pages.STYLESHEET, "/openapi.json", "data:,", *pages.SLUGS}
         path, _, anchor = link.partition("#")
         assert path in known or (not path and anchor in anchors), link
+
+
+def test_streams_show_their_events() -> None:
+    """On the page of each family that streams."""
+    reference = pages.Reference(ROUTES)
+    for slug in ("chat", "completions", "responses"):
+        assert "text/event-stream" in reference.page(slug).decode()
+
+
+def test_pages_are_made_of_files_that_come_with_the_package() -> None:
+    """The stylesheet lies beside the templates, which the pages above were made of."""
     assert pages.stylesheet().startswith(":root")
