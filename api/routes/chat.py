@@ -17,7 +17,7 @@ from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import CursorPage, Metadata, Schema
 from schemas.chat import ChatRequest
-from schemas.completions import ChatCompletion, ChunkWithUsage
+from schemas.completions import ChatCompletion, Chunk, ChunkWithUsage
 from schemas.stored_completions import (
     CompletionDeleted,
     StoredCompletion,
@@ -61,7 +61,9 @@ class ChatCompletions(Controller):
 
     path = "/chat/completions"
 
-    @post(status_code=200, max_bytes=CHAT_BYTES, answer=ChatCompletion, events=ChunkWithUsage)
+    @post(
+        status_code=200, max_bytes=CHAT_BYTES, answer=ChatCompletion, events=ChunkWithUsage | Chunk
+    )
     async def create(self, request: ApiRequest, asked: NamedDependency[ChatRequest]) -> ASGIApp:
         # One dependency and no more: Litestar gathers several in a task group, which costs this route,
         # the busiest, a third of its budget.

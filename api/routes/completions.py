@@ -12,7 +12,7 @@ from api.relay import Relay
 from jobs import text_completions
 from jobs.keys import Caller
 from jobs.services import Services
-from schemas.text_completions import TextChunkWithUsage, TextCompletion, TextRequest
+from schemas.text_completions import TextChunk, TextChunkWithUsage, TextCompletion, TextRequest
 
 
 async def answer_text(
@@ -35,7 +35,12 @@ class TextCompletions(Controller):
 
     path = "/completions"
 
-    @post(status_code=200, max_bytes=CHAT_BYTES, answer=TextCompletion, events=TextChunkWithUsage)
+    @post(
+        status_code=200,
+        max_bytes=CHAT_BYTES,
+        answer=TextCompletion,
+        events=TextChunkWithUsage | TextChunk,
+    )
     async def create(
         self,
         request: ApiRequest,

@@ -93,7 +93,13 @@ CHECKS = [
 
 
 def ask(
-    server: Server, ids: dict[str, str], key: str, mode: GenerationMode, *, examples: int
+    server: Server,
+    ids: dict[str, str],
+    key: str,
+    mode: GenerationMode,
+    *,
+    examples: int,
+    streams: bool = False,
 ) -> None:
     """Ask one call `examples` times."""
     method, path = key.split()
@@ -116,16 +122,18 @@ def ask(
     @given(SCHEMA[path][method].as_strategy(generation_mode=mode, **fixed))
     def ask_once(case: Case) -> None:
         if mode is GenerationMode.POSITIVE:
-            case.body = at_home(case.body, ids | {"model": model})
+            case.body = at_home(case.body, ids | {"model": model}, streams=streams)
         case.call_and_validate(base_url=server.url, headers=headers, checks=CHECKS, timeout=60)
 
     ask_once()
 
 
-def at_home(body: object, ids: dict[str, str]) -> object:
+def at_home(body: object, ids: dict[str, str], *, streams: bool) -> object:
     """Let a body name what is there; made-up names would all be refused alike."""
     if not isinstance(body, dict):
         return body
+    if streams:
+        body = body | {"stream": True}
     ours = {
         "model": ids["model"],
         "training_file": ids["file_id"],
@@ -145,6 +153,14 @@ MODES = pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: m
 def test_each_call(server: Server, ids: dict[str, str], key: str, mode: GenerationMode) -> None:
     """Answers as the description says, whatever it is asked."""
     ask(server, ids, key, mode, examples=EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "key", ["POST /v1/chat/completions", "POST /v1/completions", "POST /v1/responses"]
+)
+def test_each_stream(server: Server, ids: dict[str, str], key: str) -> None:
+    """Every event is as the description says; of questions made up, about one in three is answered."""
+    ask(server, ids, key, GenerationMode.POSITIVE, examples=4 * EXAMPLES, streams=True)
 
 
 @pytest.mark.slow
