@@ -123,7 +123,8 @@ class _Asking:
                 logger.exception("a request broke: batch_id=%s", self._claim.batch.id)
                 return _failed(request, ApiError(_BROKEN))
             else:
-                return _completed(request, answer)
+                # Thousands of vectors are megabytes; the loop has leases to renew.
+                return await to_thread(_completed, request, answer)
             if await self._claim.stops_within(pause):
                 return None
             pause = min(_MAX_PAUSE, pause * 2)
