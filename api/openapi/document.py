@@ -26,7 +26,11 @@ Json = dict[str, Any]
 
 _PREFIX: Final = "/v1"
 _EXTENSION: Final = "Extension: not at OpenAI."
-_ADMIN: Final = "/v1/organization"
+_KEY: Final[Json] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of `retune keys create` or of /v1/organization.",
+}
 
 
 class UndescribedRoute(Exception):
@@ -120,13 +124,7 @@ def build_document(routes: Iterable[BaseRoute]) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: named[name] for name in named if name not in queries},
-            "securitySchemes": {
-                "key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A key of `retune keys create` or of /v1/organization.",
-                }
-            },
+            "securitySchemes": {"key": _KEY},
             "responses": {"Error": _error_response(schemas["error", "serialization"])},
         },
     }
