@@ -4,8 +4,8 @@ from typing import Literal
 
 from schemas.base import Schema
 from schemas.fine_tuning import Job
-from schemas.uploads import Upload, UploadStatus
 from schemas.scopes import Restriction
+from schemas.uploads import Upload, UploadStatus
 
 
 class Plan(Schema):
