@@ -12,7 +12,7 @@ from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.records import FileRecord, PartRecord, UploadRecord
 from jobs.store.uploads import ensure_pending
-from schemas.errors import InvalidRequest, StillAtWork, StorageQuotaReached
+from schemas.errors import InvalidRequest, NotFound, StillAtWork, StorageQuotaReached
 from schemas.files import File
 from schemas.ids import new_id
 from schemas.uploads import Upload, UploadComplete, UploadCreate, UploadPart
@@ -76,7 +76,9 @@ async def add_part(
         await services.blobs.keep_part(blob, upload_id, part.id)
     try:
         await services.store.uploads.add_part(part, project_id=caller.project_id, now=now)
-    except BaseException:
+    except (InvalidRequest, NotFound):
+        # Only where the upload takes no more: whatever else breaks here may have broken after the commit.
+        # Bytes that no record names go with the upload's end.
         await services.blobs.delete_part(upload_id, part.id)
         raise
     return UploadPart(id=part.id, created_at=now, upload_id=upload_id)

@@ -10,6 +10,7 @@ from jobs.blobs import Blobs, StoredBlob
 from jobs.keys import Caller
 from jobs.services import Services, open_services
 from jobs.store.migrate import migrate
+from jobs.store.uploads import UploadRecords
 from schemas.errors import InvalidRequest, StillAtWork, StorageQuotaReached, UploadNotFound
 from schemas.limits import Quotas
 from schemas.uploads import Upload, UploadComplete, UploadCreate
@@ -65,6 +66,28 @@ async def test_one_completes_at_a_time(services):
     ends = await asyncio.gather(*asks, return_exceptions=True)
     assert sum(isinstance(end, Upload) for end in ends) == 1
     assert all(isinstance(end, Upload | StillAtWork | InvalidRequest) for end in ends)
+
+
+class BreaksOff(UploadRecords):
+    """The request is cancelled between the commit and its return."""
+
+    async def add_part(self, part, *, project_id, now):
+        await super().add_part(part, project_id=project_id, now=now)
+        self.part_id = part.id
+        raise asyncio.CancelledError
+
+
+async def test_part_that_was_recorded_keeps_its_bytes(services):
+    """Where the request breaks off after the commit, the part is there, and completes the upload."""
+    asked = UploadCreate(filename="a", purpose="vision", bytes=3, mime_type="a/b")
+    upload = await uploads.create(services, CALLER, asked)
+    records = BreaksOff(services.store.database)
+    breaking = replace(services, store=replace(services.store, uploads=records))
+    with pytest.raises(asyncio.CancelledError):
+        await sent(breaking, upload, b"abc")
+    complete = UploadComplete(part_ids=[records.part_id])
+    done = await uploads.complete(services, CALLER, upload.id, complete)
+    assert services.blobs.file_path(done.file.id).read_bytes() == b"abc"
 
 
 class CancelsMeanwhile(Blobs):
