@@ -66,7 +66,7 @@ def _key(headers: Headers) -> str:
     keys = {value.strip() for value in headers.getall("api-key", [])}
     for value in headers.getall("authorization", []):
         scheme, _, credentials = value.strip().partition(" ")
-        keys.add(credentials.strip() if scheme.lower() == "bearer" else value)
+        keys.add(credentials.strip() if scheme.lower() == "bearer" else value.strip())
     if len(keys) > 1:
         raise Unauthorized("You provided more than one API key. Send one.", code="invalid_api_key")
     if not any(keys):
