@@ -26,6 +26,7 @@ from jobs.store.records import ModelRecord
 from jobs.store.store import open_store
 from jobs.webhooks.sender import open_sender
 from schemas.bases import BaseModelInfo
+from schemas.fine_tuning import JobStatus
 from schemas.ids import new_id, new_model_id
 from schemas.settings import Settings
 from tests.fake_engine import FakeEngine, running_fake_engine
@@ -57,9 +58,19 @@ class Server:
         asyncio.run(self._publish(name, base))
         return name
 
+    def add_job(self, *, status: JobStatus) -> str:
+        """Leave a job as a worker would have."""
+        return asyncio.run(self._add_job(status))
+
     def fail_engine(self, base: str, message: str) -> None:
         """Report that an engine does not start, as its keeper does."""
         asyncio.run(self._report(base, message))
+
+    async def _add_job(self, status: JobStatus) -> str:
+        async with open_store(self.settings.effective_database_url) as store:
+            made = record(project_id=PROJECT, status=status).model_copy(update={"base": "nano"})
+            await store.jobs.add(made, [])
+            return made.job.id
 
     async def _report(self, base: str, message: str) -> None:
         async with open_store(self.settings.effective_database_url) as store:

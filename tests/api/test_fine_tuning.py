@@ -13,7 +13,6 @@ from jobs.store.store import open_store
 from schemas.fine_tuning import Checkpoint
 from schemas.ids import new_id, new_model_id
 from tests.api_server import PROJECT, Server
-from tests.samples import record
 
 JOBS = "/v1/fine_tuning/jobs"
 LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
@@ -153,7 +152,7 @@ def test_jobs_are_found_by_metadata(client: OpenAI, http: httpx.Client, file_id:
 
 def test_pause_and_resume(strict: OpenAI, server: Server) -> None:
     """A job that waits is paused at once and goes on under its own id; its log tells of both."""
-    job = running_job(server, status="queued")
+    job = server.add_job(status="queued")
     paused = strict.fine_tuning.jobs.with_raw_response.pause(job)
     assert paused.http_response.json()["status"] == "paused"
     resumed = strict.fine_tuning.jobs.resume(job)
@@ -185,7 +184,7 @@ def test_an_unknown_job(client: OpenAI, action: str) -> None:
 
 def test_a_checkpoint_answers_while_its_job_runs(client: OpenAI, server: Server) -> None:
     """By its `:ckpt-step-N` name, as soon as it is listed; and it can be tuned further."""
-    job_id = running_job(server)
+    job_id = server.add_job(status="running")
     name = f"ft:nano:local::{new_model_id()}:ckpt-step-10"
     asyncio.run(add_checkpoint(server, job_id, name))
     assert client.fine_tuning.jobs.retrieve(job_id).status == "running"
@@ -235,18 +234,6 @@ def test_an_integration_that_is_none(http, file_id, integration, code, param) ->
     assert (error["code"], error["param"]) == (code, f"integrations[0].{param}")
 
 
-def running_job(server: Server, *, status: str = "running") -> str:
-    """A job as a worker would have left it."""
-
-    async def add() -> str:
-        async with open_store(server.settings.effective_database_url) as store:
-            made = record(project_id=PROJECT, status=status).model_copy(update={"base": "nano"})
-            await store.jobs.add(made, [])
-            return made.job.id
-
-    return asyncio.run(add())
-
-
 async def add_checkpoint(server: Server, job_id: str, name: str) -> None:
     """Publish one, as a worker does at the end of an epoch."""
     checkpoint = Checkpoint(
@@ -277,7 +264,7 @@ def test_model_limits(http: httpx.Client, server: Server) -> None:
     path = "/v1/fine_tuning/model_limits"
     before = http.get(path).json()["nano"]
     for status in ("running", "queued", "paused", "succeeded"):
-        running_job(server, status=status)
+        server.add_job(status=status)
     after = http.get(path).json()["nano"]
     assert after == before | {"active_jobs": before["active_jobs"] + 2}
     assert after["max_total_jobs"] == after["max_concurrent_jobs"] == 2**31 - 1

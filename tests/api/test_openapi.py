@@ -84,8 +84,9 @@ def test_uploads(http: httpx.Client) -> None:
     http.post(f"/v1/uploads/{other['id']}/cancel")
 
 
-def test_jobs(http: httpx.Client) -> None:
-    """A job, fresh, pausing, resumed and cancelled, the list, its events and checkpoints."""
+def test_jobs(server, http: httpx.Client) -> None:
+    """A job, fresh, pausing, resumed and cancelled, one paused, the list, its events and checkpoints."""
+    server.add_job(status="paused")
     asked = {"model": "gpt-4o-mini", "training_file": new_file(http), "metadata": {"a": "b"}}
     job = http.post("/v1/fine_tuning/jobs", json=asked).json()
     path = f"/v1/fine_tuning/jobs/{job['id']}"

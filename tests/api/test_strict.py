@@ -93,7 +93,8 @@ def new_file(strict: OpenAI, content: bytes = LINE * 12, purpose: str = "fine-tu
 def test_files(strict: OpenAI) -> None:
     """A file from its upload to its end."""
     file_id = new_file(strict)
-    assert strict.files.retrieve(file_id) in strict.files.list().data
+    # Not of every purpose: the SDK's own model has forgotten `evals` (schema_deviations.toml).
+    assert strict.files.retrieve(file_id) in strict.files.list(purpose="fine-tune").data
     assert strict.files.content(file_id).content == LINE * 12
     assert strict.files.delete(file_id).deleted
 
