@@ -71,7 +71,9 @@ class Pace:
         """Look each second what else the engines do, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            for name, turns in list(self._turns.items()):  # batches on other bases may come meanwhile
+            for name, turns in list(
+                self._turns.items()
+            ):  # batches on other bases may come meanwhile
                 base = self._services.catalog.find(name)
                 if base is None or not turns.taken:
                     continue

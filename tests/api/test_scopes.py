@@ -47,7 +47,9 @@ def test_a_prefix_changes_nothing(prefix: str) -> None:
     assert scopes_for("POST", f"{prefix}/chat/completions") == ("model.request",)
 
 
-@pytest.mark.parametrize("template", ["/v1/health", "/health/x", "/reference/x", "", "/v1", "/openai"])
+@pytest.mark.parametrize(
+    "template", ["/v1/health", "/health/x", "/reference/x", "", "/v1", "/openai"]
+)
 def test_only_the_public_paths_are_public(template: str) -> None:
     """Exactly as they are served."""
     assert scopes_for("GET", "/health") == ()
