@@ -80,7 +80,7 @@ sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the a
 clients: setup .setup/clients .setup/openai-cli .setup/sdk-suite/done ## Foreign clients, as they are, drive a real server
 	$(BIN)/python -m tests.conformance.clients.run
 
-test-all: test fuzz ## The long ones as well
+test-all: test fuzz sdk-suite clients ## The long ones as well
 	@$(call say,"Tests that take minutes each")
 	$(PYTEST) -m slow --durations=10
 
