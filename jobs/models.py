@@ -20,7 +20,9 @@ _NOT_ALLOWED: Final[dict[Task, str]] = {
 
 async def list_models(services: Services, caller: Caller) -> ModelList:
     """Return the caller's tuned models, newest first, then the bases, then their aliases."""
-    tuned = [_tuned(record) for record in await services.store.models.all_of(caller.project_id)]
+    tuned = [
+        _tuned(services, record) for record in await services.store.models.all_of(caller.project_id)
+    ]
     bases = [_base(info.name, info) for info in services.catalog.all()]
     aliases = [
         _base(alias, info)
@@ -42,7 +44,7 @@ async def get(services: Services, caller: Caller, name: str) -> Model:
     record = await services.askable.find(name, project_id=caller.project_id)
     if record is None:
         raise ModelNotFound(name)
-    return _tuned(record)
+    return _tuned(services, record)
 
 
 async def delete(services: Services, caller: Caller, name: str) -> ModelDeleted:
@@ -100,9 +102,17 @@ async def target(
     return ChatTarget(record.name, base, adapter, caller.project_id)
 
 
-def _tuned(record: ModelRecord) -> Model:
-    return Model(id=record.name, created=record.created_at, owned_by=record.organization_id)
+def _tuned(services: Services, record: ModelRecord) -> Model:
+    base = services.catalog.find(record.base)
+    return Model(
+        id=record.name,
+        created=record.created_at,
+        owned_by=record.organization_id,
+        shutdown_date=base and base.shutdown_date,
+    )
 
 
 def _base(name: str, info: BaseModelInfo) -> Model:
-    return Model(id=name, created=info.created, owned_by=_OWNER_OF_BASES)
+    return Model(
+        id=name, created=info.created, owned_by=_OWNER_OF_BASES, shutdown_date=info.shutdown_date
+    )

@@ -1,5 +1,6 @@
 """Base models: what an operator offers to tune and to ask."""
 
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -27,5 +28,7 @@ class BaseModelInfo(Schema):
     """Unix seconds: when it was prepared."""
     task: Task = "generate"
     """Only what generates can be tuned and chats."""
+    shutdown_date: date | None = None
+    """When the operator means to take it away; shown, not acted upon."""
     engine_url: str | None = None
     """Where a running engine of the operator's serves it; None where we start our own."""

@@ -1,5 +1,6 @@
 """Models, as `/v1/models` shows them."""
 
+from datetime import date
 from typing import Literal
 
 from schemas.base import Schema
@@ -13,6 +14,8 @@ class Model(Schema):
     created: int
     """Unix seconds."""
     owned_by: str
+    shutdown_date: date | None = None
+    """When it will answer no more, where the operator has said so of its base."""
 
 
 class ModelList(Schema):

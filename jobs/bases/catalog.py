@@ -130,6 +130,7 @@ def _prepare(
         digest=digest,
         created=created,
         task=offer.task,
+        shutdown_date=offer.shutdown_date,
     )
 
 

@@ -17,6 +17,7 @@ A TOML file says the same at length; a relative path counts from the file:
 
     [models.house]
     path = "/models/house"
+    shutdown_date = 2027-06-30
 
     [aliases]
     gpt-4o-mini = "smollm2-135m"
@@ -26,6 +27,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Final, Self
 
@@ -51,6 +53,8 @@ class Offer:
     context_length: int | None = None
     """The operator's bound for this base, in tokens."""
     task: Task = "generate"
+    shutdown_date: date | None = None
+    """As `/v1/models` will tell it."""
 
 
 @dataclass
@@ -71,6 +75,7 @@ class _ModelTable(Schema):
     hub: str | None = None
     context_length: PositiveInt | None = None
     task: Task = "generate"
+    shutdown_date: date | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -179,7 +184,9 @@ def _add_table(offers: Offers, name: str, table: object, *, file: Path) -> None:
             offers.problems.append(f"{file}: {place}: {error['msg']}.")
         return
     directory = None if given.path is None else (file.parent / _expanded(given.path)).absolute()
-    offers.models[name] = Offer(name, directory, given.hub, given.context_length, given.task)
+    offers.models[name] = Offer(
+        name, directory, given.hub, given.context_length, given.task, given.shutdown_date
+    )
 
 
 def _is_name(name: str, offers: Offers) -> bool:

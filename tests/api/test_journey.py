@@ -85,6 +85,7 @@ def test_models(client: OpenAI, server: Server) -> None:
     assert next(iter(client.models.list())).id == name
     assert {"nano", "meta/Nano-2", "gpt-4o-mini"} < {model.id for model in client.models.list()}
     assert client.models.retrieve(name).owned_by == "local"
+    assert client.models.retrieve("nano").shutdown_date is None
     assert client.models.delete(name).deleted
     with pytest.raises(openai.NotFoundError, match="does not exist") as raised:
         client.models.retrieve(name)

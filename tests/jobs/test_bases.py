@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import struct
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,15 @@ def test_toml_file(settings, model, tmp_path):
     assert catalog.problems == []
     assert catalog.get("gpt-4o-mini").directory == model
     assert catalog.get("house/1.5b").context_length == 100
+
+
+def test_base_that_will_go(settings, model, tmp_path):
+    """The operator says until when a base is there; what is no date is told."""
+    file = tmp_path / "models.toml"
+    file.write_text(f'[models.house]\npath = "{model.name}"\nshutdown_date = 2027-06-30\n')
+    assert load(settings, str(file)).find("house").shutdown_date == date(2027, 6, 30)
+    file.write_text(f'[models.house]\npath = "{model.name}"\nshutdown_date = "soon"\n')
+    assert "models.house.shutdown_date" in load(settings, str(file)).problems[0]
 
 
 def test_base_that_embeds(settings, model, tmp_path):
