@@ -261,6 +261,7 @@ async def test_a_function_is_called(engine):
             "messages": question("Find it."),
             "functions": [function],
             "function_call": {"name": "find"},
+            "temperature": 0,
             "max_tokens": 40,
         }
     )
