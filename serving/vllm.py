@@ -4,7 +4,6 @@ vLLM's own routes take file paths and any model name, so it listens on a private
 network) and nothing here forwards a client's string: names are internal ones, paths are ours.
 """
 
-import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, Self
 
 import aiohttp
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from schemas.base import Schema
 from schemas.errors import ApiError, InvalidRequest, JobFailure, ModelServerUnavailable
@@ -295,7 +295,7 @@ class Vllm:
             InvalidRequest: The request cannot be answered, in OpenAI's words where we know them.
             ModelServerUnavailable: vLLM is not there, or failed.
         """
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else to_json(body)
         try:
             response = await self._http.post(
                 route,
