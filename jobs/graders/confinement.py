@@ -144,7 +144,8 @@ def _limit_resources(limits: Limits) -> None:
     for kind, limit in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, limits.seconds),
+        # A second more than the server waits, which tells better why; this one holds where the server is gone.
+        (resource.RLIMIT_CPU, limits.seconds + 1),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, 64),
     ):
