@@ -48,7 +48,7 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(call say,"Unit tests")
-	$(PYTEST) -m "$(UNIT)" -n 2
+	$(PYTEST) -m "$(UNIT)" -n 2 --dist loadfile
 
 bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
 	$(BIN)/python -m tests.bench.overhead --base $(BASE)

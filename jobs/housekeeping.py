@@ -35,13 +35,17 @@ async def tidy(services: Services, *, now: int) -> None:
     for work_id in services.blobs.work_ids():
         if work_id.startswith("batch_"):
             await _tidy_batch(services, work_id)
-    for job_id in services.blobs.work_ids():
-        try:
-            job = (await services.store.jobs.get(job_id)).job
-        except JobNotFound:
-            continue  # another database's: not ours to delete
-        if is_done_with(job, now=now):
-            await services.blobs.delete_work_dir(job_id)
+        else:
+            await _tidy_job(services, work_id, now=now)
+
+
+async def _tidy_job(services: Services, job_id: str, *, now: int) -> None:
+    try:
+        job = (await services.store.jobs.get(job_id)).job
+    except JobNotFound:
+        return  # another database's: not ours to delete
+    if is_done_with(job, now=now):
+        await services.blobs.delete_work_dir(job_id)
 
 
 async def _tidy_batch(services: Services, batch_id: str) -> None:

@@ -11,7 +11,7 @@ from jobs.batch_lifecycle import NEXT, is_over
 from jobs.store.database import Database
 from jobs.store.files import add_file
 from jobs.store.outbox import add_event
-from jobs.store.paging import page
+from jobs.store.paging import cursor_page, page
 from jobs.store.records import Fenced, FileRecord
 from jobs.store.tables import batches
 from schemas.base import CursorPage, Schema
@@ -105,12 +105,7 @@ class BatchRecords:
                 after=after,
             )
         data = [_record(row).batch for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def change(
         self,

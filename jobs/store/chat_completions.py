@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
-from jobs.store.paging import Order, page
+from jobs.store.paging import Order, cursor_page, page
 from jobs.store.pairs import has_pairs
 from jobs.store.tables import chat_completions
 from schemas.base import CursorPage
@@ -103,12 +103,7 @@ class ChatCompletionRecords:
                 order=order,
             )
         data = [_completion(row) for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def set_metadata(
         self, completion_id: str, metadata: Mapping[str, str], *, project_id: str

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
 from jobs.store.limits import ensure_room_for_file
-from jobs.store.paging import Order, page
+from jobs.store.paging import Order, cursor_page, page
 from jobs.store.records import FileRecord
 from jobs.store.tables import files
 from schemas.base import CursorPage
@@ -90,12 +90,7 @@ class FileRecords:
                 order=order,
             )
         data = [_file(row) for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def expire(self, file_id: str, *, project_id: str, now: int) -> None:
         """End a file's time: from here on it is not there, and what is left of it the sweep finds.

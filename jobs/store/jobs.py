@@ -26,7 +26,7 @@ from jobs.store.database import Database
 from jobs.store.idempotency import Attempt, first_job
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
-from jobs.store.paging import page
+from jobs.store.paging import cursor_page, page
 from jobs.store.pairs import has_pairs
 from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
@@ -343,12 +343,7 @@ class JobRecords:
                 after=after,
             )
         data = [Checkpoint.model_validate_json(row.checkpoint) for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def has_checkpoint(self, job_id: str, *, step: int) -> bool:
         """Whether a checkpoint of that step is recorded."""

@@ -7,7 +7,7 @@ from sqlalchemy import CTE, ColumnElement, Row, and_, delete, insert, literal, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
-from jobs.store.paging import Order, page
+from jobs.store.paging import Order, cursor_page, page
 from jobs.store.tables import response_items, responses
 from schemas.base import CursorPage
 from schemas.errors import PreviousResponseNotFound, ResponseNotFound
@@ -131,12 +131,7 @@ class ResponseRecords:
                 order=order,
             )
         data = [_Items.validate_json(row.item) for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def delete(self, response_id: str, *, project_id: str) -> None:
         """Forget a response with its items; those that go on from it can be read, but not gone on from.

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, u
 
 from jobs.store.database import Database
 from jobs.store.outbox import EventTypesText, live_secrets
-from jobs.store.paging import page
+from jobs.store.paging import cursor_page, page
 from jobs.store.tables import webhook_deliveries, webhook_endpoints
 from schemas.base import CursorPage, Schema
 from schemas.errors import InvalidRequest, NotFound
@@ -123,12 +123,7 @@ class WebhookRecords:
                 after=after,
             )
         data = [_record(row).endpoint for row in rows]
-        return CursorPage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return cursor_page(data, has_more=has_more)
 
     async def delete(self, endpoint_id: str, *, project_id: str) -> None:
         """Forget an endpoint, and what was still to be sent to it.

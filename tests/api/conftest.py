@@ -21,6 +21,15 @@ def server(redis_server_url: str) -> Iterator:
         yield server
 
 
+@pytest.fixture(scope="module")
+def own_server(redis_server_url: str) -> Iterator:
+    """A server for one module, where nobody else's objects are."""
+    from tests.api_server import running_server  # noqa: PLC0415
+
+    with running_server(redis_server_url) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def client(server) -> Iterator[OpenAI]:
     """OpenAI's own SDK, unmodified."""

@@ -22,6 +22,12 @@ Validate = Callable[[object, str], None]
 
 
 @pytest.fixture(scope="module")
+def server(own_server):
+    """What other modules made is not looked at here."""
+    return own_server
+
+
+@pytest.fixture(scope="module")
 def described() -> Described:
     """What has been seen in this module."""
     return Described()

@@ -61,6 +61,12 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
+def server(own_server):
+    """What other modules made is not looked at here."""
+    return own_server
+
+
+@pytest.fixture(scope="module")
 def asked() -> Asked:
     """What has been answered with success."""
     return set()
