@@ -21,6 +21,7 @@ from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Hyperparameters, Method, Supervised
 from schemas.training import (
     CheckpointSaved,
+    Noted,
     StepDone,
     TrainingDone,
     TrainingFailed,
@@ -99,6 +100,9 @@ async def _follow(
                     last = event
                     if n_epochs - PUBLIC_CHECKPOINTS < event.epoch < n_epochs:
                         await publish_checkpoint(claim, event)
+                case Noted():
+                    await log.flush()
+                    await claim.log(events.noted(event.key, event.message, level=event.level))
                 case TrainingDone():
                     await log.flush()
                     await log.tell_cost(event)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Schema
+from schemas.fine_tuning import EventLevel
 
 
 class LoraSpec(Schema):
@@ -95,6 +96,18 @@ class CheckpointSaved(Schema):
     """Holds `adapter_config.json`, `adapter_model.safetensors` and `proof.json` (`schemas.proof`)."""
 
 
+class Noted(Schema):
+    """Something else that the user should know, told as an event of the job."""
+
+    kind: Literal["noted"] = "noted"
+    step: int
+    """That was being taken, or was the last."""
+    key: str
+    """What it is told once for: `memory-512`, `early-stop`."""
+    message: str
+    level: EventLevel = "info"
+
+
 class TrainingDone(Schema):
     """All epochs are trained; the last `CheckpointSaved` names the final adapter."""
 
@@ -117,10 +130,10 @@ class TrainingFailed(Schema):
 
 
 TrainingEvent = Annotated[
-    TrainingStarted | StepDone | CheckpointSaved | TrainingDone | TrainingFailed,
+    TrainingStarted | StepDone | CheckpointSaved | Noted | TrainingDone | TrainingFailed,
     Field(discriminator="kind"),
 ]
 training_event: TypeAdapter[
-    TrainingStarted | StepDone | CheckpointSaved | TrainingDone | TrainingFailed
+    TrainingStarted | StepDone | CheckpointSaved | Noted | TrainingDone | TrainingFailed
 ] = TypeAdapter(TrainingEvent)
 """Reads one line of the trainer's standard output."""

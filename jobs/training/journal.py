@@ -1,17 +1,18 @@
 """What was reported, on disk too: a worker that is killed takes what it had read with it.
 
-`journal.jsonl` holds a line a step or checkpoint, as it was told. A successor tells again what its
+`journal.jsonl` holds a line a step, checkpoint or note, as it was told. A successor tells again what its
 worker does not know; telling twice is harmless, for the worker keeps each once.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from pydantic import ValidationError
 
 from schemas.training import (
     CheckpointSaved,
+    Noted,
     StepDone,
     TrainingEvent,
     TrainingSpec,
@@ -19,10 +20,11 @@ from schemas.training import (
 )
 
 _NAME: Final = "journal.jsonl"
+_Kept: TypeAlias = StepDone | CheckpointSaved | Noted
 
 
 class Journal:
-    """The steps and checkpoints that one run has told of, in order.
+    """The steps, checkpoints and notes that one run has told of, in order.
 
     Args:
         path: Of its file.
@@ -40,11 +42,11 @@ class Journal:
 
     def add(self, event: TrainingEvent) -> None:
         """Write an event down, if it is one that must not be lost."""
-        if isinstance(event, StepDone | CheckpointSaved):
+        if isinstance(event, _Kept):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
 
-    def rewind(self, *, to_step: int) -> list[StepDone | CheckpointSaved]:
+    def rewind(self, *, to_step: int) -> list[_Kept]:
         """Forget what lies after a resume point, and return what must be told again, oldest first.
 
         Args:
@@ -60,10 +62,10 @@ class Journal:
         return [
             event
             for event in known
-            if isinstance(event, CheckpointSaved) or event.step > self._reported_step
+            if not isinstance(event, StepDone) or event.step > self._reported_step
         ]
 
-    def _read(self) -> Iterator[StepDone | CheckpointSaved]:
+    def _read(self) -> Iterator[_Kept]:
         if not self._path.exists():
             return
         for line in self._path.read_bytes().splitlines():
@@ -71,5 +73,5 @@ class Journal:
                 event = training_event.validate_json(line)
             except ValidationError:
                 return  # the process was killed while it wrote this line
-            if isinstance(event, StepDone | CheckpointSaved):
+            if isinstance(event, _Kept):
                 yield event

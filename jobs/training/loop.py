@@ -6,7 +6,6 @@ from jobs.training.checkpoints import Checkpoints
 from jobs.training.data import Data
 from jobs.training.failures import base_model_unusable
 from jobs.training.journal import Journal
-from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from jobs.training.plan import Plan
 from jobs.training.process import Preemption
@@ -14,7 +13,7 @@ from jobs.training.proof import Prover
 from jobs.training.reports import Reports
 from jobs.training.resuming import ResumePoints
 from jobs.training.run import Run
-from schemas.training import TrainingEvent, TrainingSpec
+from schemas.training import Noted, TrainingEvent, TrainingSpec
 
 
 def train(
@@ -31,18 +30,19 @@ def train(
         JobFailure: Training cannot go on; says why.
         Preempted: The process was asked to go; a resume point is on disk.
     """
-    data = Data.load(spec)
-    run = _fresh_run(spec, data)
-    plan = Plan.of(spec, n_examples=len(data.training))
-    points = ResumePoints.of(spec)
-    points.restore(run)
-    checkpoints = Checkpoints.of(spec, after_step=run.step, prover=Prover.of(spec, data))
-    reports = Reports(run, plan=plan, data=data, preemption=preemption)
     journal = Journal.of(spec)
 
     def tell(event: TrainingEvent) -> None:
         journal.add(event)
         emit(event)
+
+    data = Data.load(spec)
+    run = _fresh_run(spec, data, tell)
+    plan = Plan.of(spec, n_examples=len(data.training))
+    points = ResumePoints.of(spec)
+    points.restore(run)
+    checkpoints = Checkpoints.of(spec, after_step=run.step, prover=Prover.of(spec, data))
+    reports = Reports(run, plan=plan, data=data, preemption=preemption)
 
     def close_epoch(epoch: int) -> None:
         tell(reports.last_step_of_epoch())
@@ -70,11 +70,11 @@ def train(
     emit(reports.done())
 
 
-def _fresh_run(spec: TrainingSpec, data: Data) -> Run:
+def _fresh_run(spec: TrainingSpec, data: Data, tell: Callable[[Noted], None]) -> Run:
     model = TunedModel.load(spec)
     if data.largest_token_id >= model.vocabulary_size:
         raise base_model_unusable(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "
             f"{model.vocabulary_size - 1}."
         )
-    return Run(model, budget=TokenBudget.on(model.device), seed=spec.seed)
+    return Run(model, seed=spec.seed, tell=tell)

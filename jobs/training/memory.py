@@ -24,15 +24,18 @@ class TokenBudget:
 
     Args:
         tokens: To begin with.
+        on_halved: Told what is tried next, in tokens, each time that memory ran out.
     """
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, *, on_halved: Callable[[int], None] = lambda _: None) -> None:
         self.tokens = tokens
+        self._on_halved = on_halved
 
     @classmethod
-    def on(cls, device: torch.device) -> Self:
+    def on(cls, device: torch.device, *, on_halved: Callable[[int], None]) -> Self:
         """Return what to begin with on a device."""
-        return cls(_CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS)
+        tokens = _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
+        return cls(tokens, on_halved=on_halved)
 
     def run(self, documents: list[Document], work: Callable[[list[list[Document]]], T]) -> T:
         """Call `work` with the documents in micro-batches; again, with smaller ones, if need be.
@@ -62,6 +65,7 @@ class TokenBudget:
             raise out_of_memory(n_tokens=tried)
         self.tokens = tried // 2
         logger.warning("out of memory, trying less at once: tokens=%d", self.tokens)
+        self._on_halved(self.tokens)
 
 
 def pack(documents: list[Document], tokens: int) -> list[list[Document]]:

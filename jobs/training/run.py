@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from jobs.training.failures import diverged
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from jobs.training.scores import Means, Score, count_trained, score
+from schemas.training import Noted
 
 _MAX_GRAD_NORM = 1.0
 
@@ -36,16 +38,17 @@ class Run:
 
     Args:
         model: Its adapter is trained.
-        budget: For the passes of a step.
         seed: Of the adapter's dropout.
+        tell: Takes what the user should know while a step is under way.
     """
 
-    def __init__(self, model: TunedModel, *, budget: TokenBudget, seed: int) -> None:
+    def __init__(self, model: TunedModel, *, seed: int, tell: Callable[[Noted], None]) -> None:
         self.model = model
-        self.budget = budget
+        self.budget = TokenBudget.on(model.device, on_halved=self._tell_halved)
         self.step = 0
         self.last: Taken | None = None
         self._seed = seed
+        self._tell = tell
         self._parameters = list(model.parameters.values())
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0, fused=True)
 
@@ -101,6 +104,13 @@ class Run:
                 "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device),
             }
         self.step, self.last = step, last
+
+    def _tell_halved(self, tokens: int) -> None:
+        message = (
+            f"Memory ran out; going on with at most {tokens:,} tokens at once. What is learned "
+            "stays the same, the batch size too."
+        )
+        self._tell(Noted(step=self.step, key=f"memory-{tokens}", message=message, level="warn"))
 
     def _accumulate_gradients(self, micro_batches: list[list[Document]]) -> list[Score]:
         """Leave the gradient of the mean over all trained tokens of the step."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.training.journal import Journal
-from schemas.training import CheckpointSaved, StepDone, TrainingDone
+from schemas.training import CheckpointSaved, Noted, StepDone, TrainingDone
 
 
 def step(number):
@@ -21,6 +21,7 @@ def step(number):
     )
 
 
+NOTED = Noted(step=2, key="memory-512", message="Memory ran out.", level="warn")
 SAVED = CheckpointSaved(step=3, epoch=1, adapter_dir=Path("checkpoints/step-3"))
 
 
@@ -29,6 +30,7 @@ def path(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl", reported_step=0)
     for event in (
         step(1),
+        NOTED,
         step(2),
         step(3),
         SAVED,
@@ -40,14 +42,15 @@ def path(tmp_path):
 
 
 def test_what_the_worker_knows_is_not_told_again(path):
-    """Steps after its last are; checkpoints always, for it knows which it has."""
-    assert Journal(path, reported_step=3).rewind(to_step=4) == [SAVED, step(4)]
+    """Steps after its last are; checkpoints and notes always, for it knows which it has."""
+    assert Journal(path, reported_step=3).rewind(to_step=4) == [NOTED, SAVED, step(4)]
 
 
 def test_what_lies_after_the_resume_point_is_forgotten(path):
     """Those steps are trained again, and told then."""
-    assert Journal(path, reported_step=0).rewind(to_step=2) == [step(1), step(2)]
-    assert Journal(path, reported_step=0).rewind(to_step=9) == [step(1), step(2)]
+    known = [step(1), NOTED, step(2)]
+    assert Journal(path, reported_step=0).rewind(to_step=2) == known
+    assert Journal(path, reported_step=0).rewind(to_step=9) == known
 
 
 def test_a_fresh_start_forgets_everything(path):
@@ -59,7 +62,9 @@ def test_a_fresh_start_forgets_everything(path):
 def test_a_line_cut_short_ends_the_journal(path):
     """The process was killed while it wrote: what came before counts."""
     path.write_bytes(path.read_bytes()[:-20])
-    assert Journal(path, reported_step=0).rewind(to_step=9) == [step(1), step(2), step(3), SAVED]
+    assert Journal(path, reported_step=0).rewind(to_step=9) == [
+        step(1), NOTED, step(2), step(3), SAVED
+    ]  # fmt: skip
 
 
 def test_a_run_without_a_journal_has_nothing_to_tell(tmp_path):

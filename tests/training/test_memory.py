@@ -5,10 +5,11 @@ import torch
 
 from jobs.training.corpus import Batch
 from jobs.training.layouts import Padded
-from jobs.training.memory import TokenBudget, pack
+from jobs.training.memory import pack
 from jobs.training.model import TunedModel
 from jobs.training.run import Run
 from schemas.errors import JobFailure
+from schemas.training import Noted
 from tests.training import networks
 
 
@@ -26,9 +27,11 @@ class SmallMemory(Padded):
         return super().logits(network, documents)
 
 
-def small_run(layout: Padded, *, budget: int) -> Run:
+def small_run(layout: Padded, *, budget: int, told: list[Noted] | None = None) -> Run:
     model: TunedModel = networks.tuned(networks.llama(), layout)
-    return Run(model, budget=TokenBudget(budget), seed=1)
+    run = Run(model, seed=1, tell=([] if told is None else told).append)
+    run.budget.tokens = budget
+    return run
 
 
 def batch() -> Batch:
@@ -60,12 +63,15 @@ def test_micro_batches_do_not_change_the_step() -> None:
 
 def test_out_of_memory_halves_and_goes_on() -> None:
     """A step that does not fit is done again in halves, and learns exactly the same."""
-    roomy, tight = small_run(Padded(), budget=22), small_run(SmallMemory(22), budget=1000)
+    told: list[Noted] = []
+    roomy = small_run(Padded(), budget=22)
+    tight = small_run(SmallMemory(22), budget=1000, told=told)
 
     expected = roomy.take_step(batch(), learning_rate=1e-3)
     taken = tight.take_step(batch(), learning_rate=1e-3)
 
     assert tight.budget.tokens <= 23
+    assert [(note.step, note.key, note.level) for note in told] == [(1, "memory-23", "warn")]
     assert taken.loss == pytest.approx(expected.loss, rel=1e-6)
     assert taken.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
 
