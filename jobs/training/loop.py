@@ -6,7 +6,7 @@ from jobs.training.checkpoints import Checkpoints
 from jobs.training.data import Data
 from jobs.training.failures import base_model_unusable
 from jobs.training.journal import Journal
-from jobs.training.model import TunedModel
+from jobs.training.model import LoadedBase, TunedModel
 from jobs.training.plan import Plan
 from jobs.training.process import Preemption
 from jobs.training.proof import Prover
@@ -17,7 +17,11 @@ from schemas.training import Noted, TrainingEvent, TrainingSpec
 
 
 def train(
-    spec: TrainingSpec, *, emit: Callable[[TrainingEvent], None], preemption: Preemption
+    spec: TrainingSpec,
+    *,
+    emit: Callable[[TrainingEvent], None],
+    preemption: Preemption,
+    base: LoadedBase | None = None,
 ) -> None:
     """Train what the spec says, from where an earlier process left off.
 
@@ -25,6 +29,7 @@ def train(
         spec: Its `work_dir` may hold resume points of the same run.
         emit: Takes each event as it happens. A step since the last resume point may be told twice.
         preemption: Looked at after each step.
+        base: The spec's, where it was loaded ahead.
 
     Raises:
         JobFailure: Training cannot go on; says why.
@@ -37,7 +42,7 @@ def train(
         emit(event)
 
     data = Data.load(spec)
-    run = _fresh_run(spec, data, tell)
+    run = _fresh_run(spec, data, base, tell)
     plan = Plan.of(spec, n_examples=len(data.training))
     points = ResumePoints.of(spec)
     points.restore(run)
@@ -70,8 +75,10 @@ def train(
     emit(reports.done())
 
 
-def _fresh_run(spec: TrainingSpec, data: Data, tell: Callable[[Noted], None]) -> Run:
-    model = TunedModel.load(spec)
+def _fresh_run(
+    spec: TrainingSpec, data: Data, base: LoadedBase | None, tell: Callable[[Noted], None]
+) -> Run:
+    model = TunedModel.on(base, spec) if base else TunedModel.load(spec)
     if data.largest_token_id >= model.vocabulary_size:
         raise base_model_unusable(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "

@@ -33,6 +33,43 @@ _UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, RuntimeError, Sa
 
 
 @dataclass(frozen=True)
+class LoadedBase:
+    """A frozen base, ready to be given an adapter: all of a model that does not depend on the job."""
+
+    network: PreTrainedModel
+    layout: Layout
+    served_dtype: torch.dtype
+    """In which the engine will hold base and adapter."""
+
+    @classmethod
+    def load(
+        cls,
+        base_dir: Path,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Load a base and find out how documents are laid out for it.
+
+        Args:
+            base_dir: A transformers model directory.
+            device: Where to train; None: on the accelerator where there is one.
+            dtype: Of its weights; None: the fastest that trains well on the device.
+
+        Raises:
+            JobFailure: `base_model_unusable`.
+        """
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 for the adapter's products
+        network = _load_base(base_dir, dtype or fast_dtype(device)).to(device)
+        served_dtype = _served_dtype(base_dir)
+        layout = choose_layout(network)
+        network.requires_grad_(requires_grad=False)
+        return cls(network=network, layout=layout, served_dtype=served_dtype)
+
+
+@dataclass(frozen=True)
 class TunedModel:
     """A base with an adapter that trains.
 
@@ -45,7 +82,7 @@ class TunedModel:
     """The same modules, without PEFT's outer shell."""
     layout: Layout
     served_dtype: torch.dtype
-    """In which the engine will hold base and adapter."""
+    """As `LoadedBase` has it."""
 
     @classmethod
     def load(
@@ -55,30 +92,35 @@ class TunedModel:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Self:
-        """Load the base and give it a new adapter, or the earlier one that the spec names.
-
-        Args:
-            spec: Its seed makes the new adapter.
-            device: Where to train; None: on the accelerator where there is one.
-            dtype: Of the frozen base; None: the fastest that trains well on the device. The
-                adapter is float32 in any case.
+        """Load the spec's base (as `LoadedBase.load` does) and give it the spec's adapter.
 
         Raises:
             JobFailure: `base_model_unusable` or `init_adapter_unusable`.
         """
-        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32 for the adapter's products
-        network = _load_base(spec.base_dir, dtype or fast_dtype(device)).to(device)
-        served_dtype = _served_dtype(spec.base_dir)
-        layout = choose_layout(network)
-        network.requires_grad_(requires_grad=False)
+        return cls.on(LoadedBase.load(spec.base_dir, device=device, dtype=dtype), spec)
+
+    @classmethod
+    def on(cls, base: LoadedBase, spec: TrainingSpec) -> Self:
+        """Give a base a new adapter, or the earlier one that the spec names: float32 in any case.
+
+        Args:
+            base: Nobody else's from now on: the adapter goes into its layers.
+            spec: Its seed makes the new adapter.
+
+        Raises:
+            JobFailure: `init_adapter_unusable`.
+        """
         torch.manual_seed(spec.seed)
         if spec.init_adapter_dir is None:
-            peft = get_peft_model(network, _new_adapter(spec.lora))
+            peft = get_peft_model(base.network, _new_adapter(spec.lora))
         else:
-            peft = _with_adapter(network, spec.init_adapter_dir)
-        return cls(peft=peft.eval(), network=network, layout=layout, served_dtype=served_dtype)
+            peft = _with_adapter(base.network, spec.init_adapter_dir)
+        return cls(
+            peft=peft.eval(),
+            network=base.network,
+            layout=base.layout,
+            served_dtype=base.served_dtype,
+        )
 
     @property
     def device(self) -> torch.device:
