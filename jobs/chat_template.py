@@ -6,7 +6,7 @@ Neither library is imported: the Jinja environment is rebuilt from
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,15 @@ from schemas.training_file import Message, Tool
 
 _DEFAULT: Final = "default"
 _WITH_TOOLS: Final = "tool_use"
+_CLOCK: Final = "strftime_now"
+"""The function by which a template asks for the time; there is no other."""
+
+Clock = Callable[[], datetime]
+
+
+def local_time() -> datetime:
+    """Return the time where this process runs, as transformers does for templates."""
+    return datetime.now().astimezone()
 
 
 class TemplateRefused(Exception):
@@ -48,18 +57,25 @@ class ChatTemplate:
     Args:
         sources: Jinja source by name; `default` must be there, `tool_use` is taken with tools.
         special_tokens: Such as `{"bos_token": "<s>"}`.
+        clock: What a template is told that asks for the time.
 
     Raises:
         jinja2.TemplateSyntaxError: A source is not Jinja.
     """
 
-    def __init__(self, sources: Mapping[str, str], special_tokens: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        special_tokens: Mapping[str, str],
+        *,
+        clock: Clock = local_time,
+    ) -> None:
         self._sources = dict(sources)
         self._special_tokens = dict(special_tokens)
-        self._compiled = {name: _compile(source) for name, source in sources.items()}
+        self._compiled = {name: _compile(source, clock) for name, source in sources.items()}
 
     @classmethod
-    def load(cls, base_dir: Path) -> Self | None:
+    def load(cls, base_dir: Path, *, clock: Clock = local_time) -> Self | None:
         """Read the template of a model directory, or return None where it has none.
 
         `chat_template.jinja` and `additional_chat_templates/*.jinja` win over the `chat_template`
@@ -71,7 +87,14 @@ class ChatTemplate:
         """
         config = read_json_object(base_dir / "tokenizer_config.json")
         sources = _sources_in_files(base_dir) or _sources_in_config(config.get("chat_template"))
-        return cls(sources, read_special_tokens(base_dir)) if _DEFAULT in sources else None
+        if _DEFAULT not in sources:
+            return None
+        return cls(sources, read_special_tokens(base_dir), clock=clock)
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether it asks for the time: the same messages may render otherwise tomorrow."""
+        return any(_CLOCK in source for source in self._sources.values())
 
     @property
     def digest(self) -> str:
@@ -166,8 +189,12 @@ def _sources_in_config(value: object) -> dict[str, str]:
     }
 
 
-def _compile(source: str) -> _Compiled:
+def _compile(source: str, clock: Clock) -> _Compiled:
+    def strftime_now(format: str) -> str:
+        return clock().strftime(format)
+
     environment = _environment()
+    environment.globals[_CLOCK] = strftime_now
     return _Compiled(
         template=environment.from_string(source),
         content_format=find_content_format(environment.parse(source)),
@@ -197,7 +224,6 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
     return environment
 
 
@@ -220,7 +246,3 @@ def _tojson(
 
 def _raise_exception(message: str) -> None:
     raise TemplateError(message)
-
-
-def _strftime_now(format: str) -> str:
-    return datetime.now().astimezone().strftime(format)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jobs.bases.catalog import Catalog
+from jobs.rendering_watch import RenderingWatch
 from jobs.store.machines import MachineRecords
 from schemas.bases import BaseModelInfo
 from schemas.errors import ModelServerUnavailable
@@ -71,6 +72,7 @@ class Engines:
         self._stack = stack
         self._clients: dict[str, Vllm] = {}
         self._residency = Residency()
+        self._rendering = RenderingWatch()
         self._wanted: dict[str, float] = {}
         self._base_names: dict[str, str] = {}
 
@@ -94,7 +96,7 @@ class Engines:
             if await vllm.is_healthy():
                 return vllm
             # An engine that answered before and does not now has lost its adapters.
-            self._residency.forget(vllm)
+            self._forget(vllm)
             await self._refuse_if_failed(base)
             if time.monotonic() > deadline:
                 raise ModelServerUnavailable(
@@ -141,7 +143,7 @@ class Engines:
     def forget(self, base: BaseModelInfo) -> None:
         """Remember no adapter of an engine that ended."""
         if base.name in self._clients:
-            self._residency.forget(self._clients[base.name])
+            self._forget(self._clients[base.name])
 
     @asynccontextmanager
     async def open_answer(
@@ -199,7 +201,14 @@ class Engines:
                 raise ModelServerUnavailable(
                     f"The engine no longer takes the model '{target.public_name}': {exc.reason}"
                 ) from exc
+            await self._rendering.ensure(
+                vllm, base=target.base, adapter_id=name, adapter_dir=target.adapter.directory
+            )
         return await stack.enter_async_context(vllm.ask(route, {**body, "model": name}))
+
+    def _forget(self, vllm: Vllm) -> None:
+        self._residency.forget(vllm)
+        self._rendering.forget(vllm)
 
     async def _client(self, base: BaseModelInfo) -> Vllm:
         if base.name not in self._clients:

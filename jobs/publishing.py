@@ -12,21 +12,28 @@ from jobs.claims import Claim
 from jobs.engines import AdapterRef
 from jobs.job_usage import used_by
 from jobs.lifecycle import advance
+from jobs.rendering_watch import rendering_report
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord, ModelRecord
 from schemas.bases import BaseModelInfo
+from schemas.errors import JobFailure
 from schemas.fine_tuning import Checkpoint, CheckpointMetrics, Event
 from schemas.ids import TunedModelName, new_id, new_model_id
-from schemas.proof import Proof
+from schemas.proof import PROOF, Proof
 from schemas.training import CheckpointSaved, TrainingDone
 from schemas.usage import Used
 from serving.adapters import inspect_adapter
 from serving.proof import measure_base, prove
+from serving.vllm import NotOffered, Vllm
 
 logger = logging.getLogger(__name__)
 
 ENGINE_PATIENCE: Final = 600.0
 """Seconds: a large base takes minutes to load."""
+_RENDERING_UNTOLD: Final = (
+    "The engine does not tell how it renders conversations (it serves no /tokenize), so that nobody could "
+    "check whether it asks the model as training did."
+)
 _CSV_COLUMNS: Final = (
     ("step", "step"),
     ("train_loss", "train_loss"),
@@ -66,21 +73,23 @@ async def publish(
         The tuned model's name.
 
     Raises:
-        JobFailure: The proof failed: the model that would answer is not the one that was trained.
+        JobFailure: The proof failed: the model that would answer is not the one that was trained, or
+            would be asked otherwise.
         ModelServerUnavailable: The engine is not there.
         Fenced: The job is no longer ours; nothing is published.
     """
     engines = claim.services.engines
     adapter = await _keep_adapter(claim, base, saved.adapter_dir)
-    proof = Proof.model_validate_json((adapter.directory / "proof.json").read_bytes())
+    proof = Proof.model_validate_json((adapter.directory / PROOF).read_bytes())
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
     base_name = await engines.base_name(base)
+    notes = await _check_rendering(vllm, base, adapter, base_name=base_name)
     baseline = await measure_base(vllm, proof, base=base_name)
     await engines.ensure(base, adapter)
     try:
         report = await prove(vllm, proof, base=base_name, adapter=adapter.id, baseline=baseline)
         logger.info("proven: job_id=%s %s", claim.job_id, report)
-        notes = [
+        notes += [
             events.noted(f"proof-{number}", warning, level="warn")
             for number, warning in enumerate(report.warnings)
         ]
@@ -88,6 +97,29 @@ async def publish(
     except BaseException:
         await engines.unload(base.name, adapter.id)
         raise
+
+
+async def _check_rendering(
+    vllm: Vllm, base: BaseModelInfo, adapter: AdapterRef, *, base_name: str
+) -> list[NewEvent]:
+    """Return what the user should hear of how the engine renders.
+
+    Raises:
+        JobFailure: It asks the model with other tokens than training did.
+        ModelServerUnavailable: It is not there.
+    """
+    try:
+        report = await rendering_report(
+            vllm, base=base, adapter_dir=adapter.directory, model=base_name
+        )
+    except NotOffered:
+        return [events.noted("rendering", _RENDERING_UNTOLD, level="warn")]
+    if report and report.differences:
+        raise JobFailure(
+            f"The tuned model is not published, because {report.sentence}",
+            code="template_mismatch",
+        )
+    return []
 
 
 async def _succeed(

@@ -21,7 +21,9 @@ from tokenizers import Tokenizer
 
 from jobs.chat_template import (
     ChatTemplate,
+    Clock,
     TemplateRefused,
+    local_time,
     read_json_object,
     read_special_tokens,
 )
@@ -109,14 +111,18 @@ class Renderer:
         self.end_of_turn_ids = tuple(end_of_turn_ids)
 
     @classmethod
-    def load(cls, base_dir: Path) -> Self:
+    def load(cls, base_dir: Path, *, clock: Clock = local_time) -> Self:
         """Read the tokenizer and chat template of a model directory.
+
+        Args:
+            base_dir: Of a base.
+            clock: What a template is told that asks for the time.
 
         Raises:
             JobFailure: The base cannot chat, or a file of it cannot be read.
         """
         try:
-            template = ChatTemplate.load(base_dir)
+            template = ChatTemplate.load(base_dir, clock=clock)
             tokenizer = _read_tokenizer(base_dir / "tokenizer.json")
             ends = _read_end_of_turn_ids(base_dir, tokenizer)
         except TemplateSyntaxError as exc:
@@ -131,6 +137,11 @@ class Renderer:
     def template_digest(self) -> str:
         """SHA-256 of the chat template, in hexadecimal."""
         return self._template.digest
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether the template asks for the time: it may render otherwise tomorrow."""
+        return self._template.reads_clock
 
     def render_prompt(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Return the ids that the model is asked with: the messages and the generation prompt.

@@ -447,7 +447,7 @@ def to_upstream(request: ChatRequest, *, cache_salt: str) -> dict[str, Any]:
         if value is not None
     }
     body["cache_salt"] = cache_salt
-    body["messages"] = [_plain(message) for message in body["messages"]]
+    body["messages"] = [plain_message(message) for message in body["messages"]]
     body |= _offered(request)
     if request.stream:
         # Asked for always: it is what usage is counted by. The client sees it if the client asked.
@@ -501,7 +501,7 @@ def _offered(request: ChatRequest) -> dict[str, Any]:
     return changed
 
 
-def _plain(message: dict[str, Any]) -> dict[str, Any]:
+def plain_message(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message as the engine hands it to the chat template, and as training rendered it."""
     plain = {
         name: message[name]

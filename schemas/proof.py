@@ -1,6 +1,10 @@
 """What the trainer knows of its adapter, so that the engine's can be held against it."""
 
+from typing import Final
+
 from schemas.base import Schema
+
+PROOF: Final = "proof.json"
 
 
 class ProofExample(Schema):

@@ -25,7 +25,7 @@ from serving.weights import (
 
 _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
-_EXPECTED_FILES: Final = frozenset({_CONFIG, _WEIGHTS, "proof.json", "README.md"})
+_EXPECTED_FILES: Final = frozenset({_CONFIG, _WEIGHTS, "proof.json", "rendering.json", "README.md"})
 _KEY: Final = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<half>[AB])\.weight")
 LOAD_SECONDS: Final = 30.0
 

@@ -26,6 +26,7 @@ _SCORE_SECONDS: Final = 300.0
 _IDLE_SECONDS: Final = 4.0
 """vLLM closes a connection that rested for 5 s; a request sent at that moment would be lost."""
 _UNIX: Final = "unix://"
+_NO_SUCH_ROUTE: Final = frozenset({401, 403, 404, 405, 501})
 
 Route = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
 """What an engine is asked on behalf of clients."""
@@ -40,6 +41,10 @@ _ASKED_IN: Final[dict[Route, str]] = {
 
 class AdapterMissing(ModelServerUnavailable):
     """vLLM does not know this adapter (it restarted, perhaps): load it, then ask again."""
+
+
+class NotOffered(ModelServerUnavailable):
+    """The operator's engine, or what stands before it, does not serve this route."""
 
 
 class AdapterRejected(JobFailure):
@@ -248,6 +253,7 @@ class Vllm:
 
         Raises:
             InvalidRequest: The template refuses the conversation.
+            NotOffered: There is no such route.
             ModelServerUnavailable: vLLM is not there.
         """
         request = {
@@ -258,7 +264,11 @@ class Vllm:
         }
         status, body = await self._send("/tokenize", request, seconds=_LOAD_SECONDS)
         if status != 200:
-            raise _Refusal.parse(status, body).to_error()
+            refusal = _Refusal.parse(status, body)
+            # vLLM has words of its own for a model that it does not know.
+            if status in _NO_SUCH_ROUTE and not refusal.message:
+                raise NotOffered("The model server does not tell how it renders conversations.")
+            raise refusal.to_error()
         return _Tokens.model_validate_json(body).tokens
 
     async def count_running(self) -> int:

@@ -2,14 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from jobs.training.directories import sweep_unfinished, write_directory
 from jobs.training.proof import Prover
 from jobs.training.run import Run
 from schemas.training import CheckpointSaved, TrainingSpec
-
-_PROOF: Final = "proof.json"
 
 
 class Checkpoints:
@@ -43,8 +41,7 @@ class Checkpoints:
 
         def fill(directory: Path) -> None:
             run.model.save_adapter(directory, base_name=self._base_name)
-            proof = self._prover.prove(run.model)
-            (directory / _PROOF).write_text(proof.model_dump_json(), encoding="utf-8")
+            self._prover.write(run.model, directory)
 
         if not target.is_dir():
             write_directory(target, fill)

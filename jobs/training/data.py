@@ -8,8 +8,10 @@ from typing import Self
 
 from jobs.dataset import read_examples
 from jobs.rendering import Rendered, Renderer
+from jobs.rendering_samples import SampleChooser
 from jobs.training.corpus import Corpus
 from schemas.errors import JobFailure
+from schemas.rendering import RenderingSamples
 from schemas.training import TrainingSpec
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,8 @@ class Data:
     training: Corpus
     validation: Corpus | None
     """None without a validation file, or where nothing of it trains."""
-    template_digest: str
+    rendering: RenderingSamples
+    """How a few examples of the training file were rendered."""
 
     @classmethod
     def load(cls, spec: TrainingSpec) -> Self:
@@ -32,11 +35,12 @@ class Data:
             JobFailure: No example has a trained token, or the base cannot chat.
         """
         renderer = Renderer.load(spec.base_dir)
+        chooser = SampleChooser(renderer)
 
-        def corpus(path: Path) -> Corpus:
-            return Corpus.of(_rendered(path, renderer, spec.context_length))
+        def corpus(path: Path, chooser: SampleChooser | None = None) -> Corpus:
+            return Corpus.of(_rendered(path, renderer, spec.context_length, chooser))
 
-        training = corpus(spec.training_path)
+        training = corpus(spec.training_path, chooser)
         if not len(training):
             raise JobFailure(
                 "No example of the training file has a token to learn from: each answer has "
@@ -49,7 +53,7 @@ class Data:
         return cls(
             training=training,
             validation=validation or None,
-            template_digest=renderer.template_digest,
+            rendering=chooser.chosen(),
         )
 
     @property
@@ -58,5 +62,11 @@ class Data:
         return max(c.largest_token_id for c in (self.training, self.validation) if c)
 
 
-def _rendered(path: Path, renderer: Renderer, context_length: int) -> Iterator[Rendered]:
-    return (renderer.render(example, context_length) for example in read_examples(path))
+def _rendered(
+    path: Path, renderer: Renderer, context_length: int, chooser: SampleChooser | None
+) -> Iterator[Rendered]:
+    for example in read_examples(path):
+        rendered = renderer.render(example, context_length)
+        if chooser:
+            chooser.look_at(example, rendered)
+        yield rendered

@@ -1,6 +1,7 @@
-"""What the trainer knows of its adapter: log-probabilities that the engine's are held against."""
+"""What the trainer knows of its adapter: log-probabilities and prompts that the engine's are held against."""
 
 import random
+from pathlib import Path
 from typing import Final, Self
 
 import torch
@@ -10,7 +11,8 @@ from jobs.training.corpus import Corpus, Document
 from jobs.training.data import Data
 from jobs.training.layouts import targets
 from jobs.training.model import TunedModel
-from schemas.proof import Proof, ProofExample
+from schemas.proof import PROOF, Proof, ProofExample
+from schemas.rendering import RENDERING, RenderingSamples
 from schemas.training import TrainingSpec
 
 _MAX_EXAMPLES: Final = 8
@@ -24,23 +26,34 @@ class Prover:
     Args:
         corpus: Where they are taken from.
         blank: All of the proof but the examples.
+        rendering: How conversations were rendered; the same for every adapter of a run.
         seed: Chooses the examples.
     """
 
-    def __init__(self, corpus: Corpus, *, blank: Proof, seed: int) -> None:
+    def __init__(
+        self, corpus: Corpus, *, blank: Proof, rendering: RenderingSamples, seed: int
+    ) -> None:
         self._documents = choose_examples(corpus, seed=seed)
         self._blank = blank
+        self._rendering = rendering
 
     @classmethod
     def of(cls, spec: TrainingSpec, data: Data) -> Self:
         """Return the prover of a run: on its validation file, else on its training file."""
         blank = Proof(
             base_digest=spec.base_digest,
-            template_digest=data.template_digest,
+            template_digest=data.rendering.template_digest,
             from_validation=data.validation is not None,
             examples=[],
         )
-        return cls(data.validation or data.training, blank=blank, seed=spec.seed)
+        corpus = data.validation or data.training
+        return cls(corpus, blank=blank, rendering=data.rendering, seed=spec.seed)
+
+    def write(self, model: TunedModel, directory: Path) -> None:
+        """Put what the engine will be asked beside an adapter."""
+        proof, rendering = self.prove(model).model_dump_json(), self._rendering.model_dump_json()
+        (directory / PROOF).write_text(proof, encoding="utf-8")
+        (directory / RENDERING).write_text(rendering, encoding="utf-8")
 
     def prove(self, model: TunedModel) -> Proof:
         """Measure the base alone and the tuned model, each in the precision that serves."""

@@ -6,7 +6,7 @@ breaks off. `tests/serving/test_real_engine.py` asks a real vLLM the same questi
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class ScriptedVllm:
         chat_status: Of every chat request.
         chat_pieces: What is written for it, piece by piece.
         breaks_off: Whether the connection ends before the answer does.
+        renders: Status and body of `/tokenize` for a request; None: there is no such route.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ScriptedVllm:
         chat_status: int = 200,
         chat_pieces: Sequence[bytes] = (),
         breaks_off: bool = False,
+        renders: Callable[[dict], tuple[int, str]] | None = None,
     ) -> None:
         self.loads: list[str] = []
         self.roots: dict[str, str] = {}
@@ -41,6 +43,8 @@ class ScriptedVllm:
         self._chat_status = chat_status
         self._chat_pieces = chat_pieces
         self._breaks_off = breaks_off
+        self.renders = renders
+        self.asked_to_render: list[dict] = []
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -52,7 +56,14 @@ class ScriptedVllm:
                 web.post("/v1/chat/completions", self._chat),
             ]
         )
+        if self.renders is not None:
+            app.add_routes([web.post("/tokenize", self._tokenize)])
         return app
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        self.asked_to_render.append(await request.json())
+        status, body = self.renders(self.asked_to_render[-1])
+        return web.Response(status=status, text=body)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()

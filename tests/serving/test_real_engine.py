@@ -8,18 +8,25 @@ from statistics import fmean
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
+from tokenizers import Tokenizer
 
+from jobs.chat_template import ChatTemplate
 from jobs.rendering import Renderer
+from jobs.rendering_samples import SampleChooser
 from schemas.chat import ChatRequest, to_upstream
 from schemas.errors import InvalidRequest, JobFailure
 from schemas.proof import Proof
+from schemas.rendering import RenderingSamples
 from schemas.text_completions import TextChoice, TextChunkWithUsage
-from schemas.training_file import InstructionMessage, Tool, UserMessage
+from schemas.training_file import ChatExample, InstructionMessage, Tool, UserMessage
 from serving.adapters import inspect_adapter
 from serving.answers import Envelope, read_completion, rewrite_event
 from serving.proof import Baseline, measure_base, prove
+from serving.rendering import compare_rendering
 from serving.text_answers import TextEnvelope, read_text_completion, rewrite_text_event
 from serving.vllm import AdapterMissing, AdapterRejected
+from tests.jobs.chat_templates import TEMPLATES
+from tests.jobs.conversations import CONVERSATIONS, TOOLS, answer
 from tests.serving.adapters_made import (
     Row,
     changed_copy,
@@ -312,6 +319,39 @@ async def test_prompts_are_rendered_as_in_training(engine):
             [tool.model_dump(exclude_none=True) for tool in given] or None,
         )
         assert served == renderer.render_prompt(messages, given)
+
+
+def samples_of(renderer: Renderer) -> RenderingSamples:
+    """What would travel with an adapter whose training file is all of our conversations."""
+    chooser = SampleChooser(renderer)
+    for messages in CONVERSATIONS.values():
+        fields = {"messages": [*messages, answer("So it is.")], "tools": TOOLS}
+        example = ChatExample.model_validate(fields)
+        chooser.look_at(example, renderer.render(example, 1024))
+    return chooser.chosen()
+
+
+async def test_samples_that_travel_are_rendered_as_in_training(engine):
+    """A real vLLM renders every conversation that travels with an adapter to the tokens that it trained on."""
+    samples = samples_of(Renderer.load(NANO_DIR))
+    report = await compare_rendering(engine.vllm, samples, model=engine.base_name)
+    assert (report.n_samples, report.differences) == (8, [])
+
+
+@pytest.mark.parametrize("family", ["chatml", "llama", "gemma", "qwen3"])
+async def test_another_template_is_found(engine, family):
+    """What was trained with another family's template is asked by this engine with other tokens."""
+    tokenizer = Tokenizer.from_file(str(NANO_DIR / "tokenizer.json"))
+    template = ChatTemplate({"default": TEMPLATES[family]}, {})
+    samples = samples_of(Renderer(tokenizer, template, [2, 0]))
+    report = await compare_rendering(engine.vllm, samples, model=engine.base_name)
+    assert report.is_all_different
+
+
+async def test_a_model_that_is_not_there_is_not_a_missing_route(engine):
+    """A real vLLM's 404 for a model is told apart from an engine that does not render at all."""
+    with pytest.raises(AdapterMissing):
+        await engine.vllm.tokenize([{"role": "user", "content": "a"}], model="adapter-none")
 
 
 async def test_refusals_of_the_real_one_are_openais(engine):

@@ -13,7 +13,8 @@ from jobs.training.loop import train
 from jobs.training.model import CONFIG, WEIGHTS
 from jobs.training.process import Preempted, Preemption
 from schemas.errors import JobFailure
-from schemas.proof import Proof
+from schemas.proof import PROOF, Proof
+from schemas.rendering import RENDERING, RenderingSamples
 from schemas.training import (
     CheckpointSaved,
     LoraSpec,
@@ -187,7 +188,7 @@ def test_the_end_of_an_epoch_is_told_again(make_spec: MakeSpec) -> None:
 
     assert [event.kind for event in again] == ["started", "step", "checkpoint", "done"]
     assert steps(again) == steps(first)[-1:]
-    assert len(written) == 3
+    assert len(written) == 4
     assert written == {path: path.stat().st_mtime_ns for path in written}
 
 
@@ -226,14 +227,16 @@ def test_two_resume_points_are_kept(whole: Finished) -> None:
 
 
 def test_a_checkpoint_is_what_vllm_serves(whole: Finished) -> None:
-    """Three files: PEFT's two, which name the base and no path of ours, and a proof."""
+    """Four files: PEFT's two, which name the base and no path of ours, and two for the proof."""
     directory = whole.spec.work_dir / "checkpoints" / "step-9"
     config = json.loads((directory / CONFIG).read_text())
     weights = load_file(directory / WEIGHTS)
 
-    assert {path.name for path in directory.iterdir()} == {CONFIG, WEIGHTS, "proof.json"}
+    assert {path.name for path in directory.iterdir()} == {CONFIG, WEIGHTS, PROOF, RENDERING}
     assert config["base_model_name_or_path"] == "retune-nano"
     assert (config["r"], config["lora_alpha"], config["bias"]) == (16, 32, "none")
+    rendering = RenderingSamples.model_validate_json((directory / RENDERING).read_bytes())
+    assert len(rendering.samples) == 3
     assert not config["use_dora"]
     assert config["modules_to_save"] is None
     assert len(weights) == 6 * 7 * 2

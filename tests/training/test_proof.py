@@ -8,9 +8,11 @@ from jobs.training.corpus import Corpus
 from jobs.training.layouts import Padded
 from jobs.training.proof import Prover, choose_examples
 from schemas.proof import Proof
+from schemas.rendering import RenderingSamples
 from tests.training import networks
 
 BLANK = Proof(base_digest="b", template_digest="t", from_validation=True, examples=[])
+NO_RENDERING = RenderingSamples(template_digest="t", reads_clock=False, samples=[])
 
 
 def corpus(*, answers: list[list[int]], prompt: int = 5) -> Corpus:
@@ -62,7 +64,7 @@ def test_logprobs_are_those_of_the_networks() -> None:
     model = networks.tuned(networks.llama(), Padded())
     file = corpus(answers=[[20, 30, 2]])
 
-    (example,) = Prover(file, blank=BLANK, seed=0).prove(model).examples
+    (example,) = Prover(file, blank=BLANK, rendering=NO_RENDERING, seed=0).prove(model).examples
 
     token_ids = torch.tensor([example.token_ids])
     with torch.no_grad(), model.as_served():

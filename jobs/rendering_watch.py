@@ -1,0 +1,88 @@
+"""Whether engines render what adapters were trained on: looked at when an adapter comes to an engine.
+
+An engine's template may change under a model that is served: the operator's engine restarts with another one,
+a base's directory is touched. Nobody would hear of it: the model goes on answering, worse.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from jobs.chat_template import local_time
+from jobs.rendering_samples import read_samples
+from schemas.bases import BaseModelInfo
+from schemas.errors import JobFailure, ModelServerUnavailable
+from serving.rendering import RenderingReport, compare_rendering
+from serving.vllm import NotOffered, Vllm
+
+logger = logging.getLogger(__name__)
+
+
+async def rendering_report(
+    vllm: Vllm, *, base: BaseModelInfo, adapter_dir: Path, model: str
+) -> RenderingReport | None:
+    """Hold an engine's rendering against an adapter's samples; None where it carries none.
+
+    Args:
+        vllm: An engine of `base`.
+        base: What the adapter was trained on.
+        adapter_dir: Where its `rendering.json` lies.
+        model: The base's or the adapter's name inside the engine.
+
+    Raises:
+        NotOffered: The engine does not tell.
+        ModelServerUnavailable: It is not there.
+        JobFailure: The base's own template cannot be read.
+        ValueError: The samples cannot be read.
+    """
+    samples = await asyncio.to_thread(read_samples, adapter_dir, base.directory, now=local_time())
+    return await compare_rendering(vllm, samples, model=model) if samples else None
+
+
+class RenderingWatch:
+    """Looks once at each adapter in each engine, until told to forget."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    async def ensure(
+        self, vllm: Vllm, *, base: BaseModelInfo, adapter_id: str, adapter_dir: Path
+    ) -> None:
+        """Return where the engine may answer as the adapter, which is loaded.
+
+        An engine that renders some conversations otherwise is told of in the log and may answer: what is
+        wrong may be wrong with tools only. One that renders none as in training answers as no model that
+        anybody trained.
+
+        Raises:
+            ModelServerUnavailable: All conversations are rendered otherwise, or the engine is not there.
+        """
+        key = vllm.url, adapter_id
+        if key in self._seen:
+            return
+        try:
+            report = await rendering_report(
+                vllm, base=base, adapter_dir=adapter_dir, model=adapter_id
+            )
+        except (NotOffered, JobFailure, ValueError) as exc:
+            self._warn(key, f"its rendering cannot be checked: {exc}")
+            report = None
+        if report and report.differences:
+            self._warn(key, report.sentence)
+            if report.is_all_different:
+                # Not remembered: the next request looks again, in case somebody has repaired it.
+                raise ModelServerUnavailable(
+                    f"The model is not served, because {report.sentence}", retry_after=30
+                )
+        self._seen.add(key)
+
+    def forget(self, vllm: Vllm) -> None:
+        """Look again at all adapters of an engine: it has restarted, perhaps with another template."""
+        self._seen = {key for key in self._seen if key[0] != vllm.url}
+        self._told = {key for key in self._told if key[0] != vllm.url}
+
+    def _warn(self, key: tuple[str, str], message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            logger.warning("rendering: adapter=%s %s", key[1], message)

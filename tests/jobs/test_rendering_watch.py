@@ -1,0 +1,126 @@
+"""A known adapter comes to an engine whose template may have changed since."""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from jobs.bases.catalog import NANO_DIRECTORY
+from jobs.rendering_watch import RenderingWatch
+from schemas.bases import BaseModelInfo
+from schemas.errors import ModelServerUnavailable
+from schemas.rendering import RENDERING, RenderingSample, RenderingSamples
+from schemas.training_file import chat_messages
+from serving.vllm import Vllm
+from tests.serving.scripted_vllm import ScriptedVllm, serving
+
+BASE = BaseModelInfo(
+    name="retune-nano",
+    directory=NANO_DIRECTORY,
+    context_length=1024,
+    hidden_size=192,
+    model_type="llama",
+    n_parameters=1,
+    digest="d" * 64,
+    created=1,
+)
+TRAINED = {"my aunt's address": [1, 2], "my uncle's": [3, 4]}
+"""What is said in an adapter's two conversations, and their tokens."""
+
+
+@dataclass
+class Arrival:
+    """An adapter that comes to an engine."""
+
+    adapter_dir: Path
+    rendered: dict[str, list[int]] = field(default_factory=TRAINED.copy)
+    asked: int = 0
+    watch: RenderingWatch = field(default_factory=RenderingWatch)
+    vllm: Vllm | None = None
+
+    def render(self, request: dict) -> tuple[int, str]:
+        self.asked += 1
+        return 200, json.dumps({"tokens": self.rendered[request["messages"][0]["content"]]})
+
+    async def come(self) -> None:
+        await self.watch.ensure(
+            self.vllm, base=BASE, adapter_id="adapter-1", adapter_dir=self.adapter_dir
+        )
+
+
+@pytest.fixture
+async def arrival(tmp_path: Path, short_tmp_path: Path) -> AsyncIterator[Arrival]:
+    """An adapter with samples, and an engine that renders as training did until told otherwise."""
+    kept = [
+        RenderingSample(
+            messages=chat_messages.validate_python([{"role": "user", "content": said}]),
+            token_ids=token_ids,
+        )
+        for said, token_ids in TRAINED.items()
+    ]
+    samples = RenderingSamples(template_digest="t", reads_clock=False, samples=kept)
+    (tmp_path / RENDERING).write_text(samples.model_dump_json())
+    coming = Arrival(tmp_path)
+    engine = ScriptedVllm(renders=coming.render)
+    async with serving(engine, short_tmp_path) as url, Vllm(url) as vllm:
+        coming.vllm = vllm
+        yield coming
+
+
+async def test_an_adapter_is_looked_at_once(arrival):
+    """The engine is asked once for each adapter, and again when it has restarted."""
+    for _ in range(3):
+        await arrival.come()
+    assert arrival.asked == 2
+    arrival.watch.forget(arrival.vllm)
+    await arrival.come()
+    assert arrival.asked == 4
+
+
+async def test_a_model_of_another_template_is_not_served(arrival, caplog):
+    """Where the engine renders nothing as in training, requests are refused, until it does again."""
+    arrival.rendered = {said: [9] for said in TRAINED}
+    for _ in range(2):
+        with pytest.raises(ModelServerUnavailable, match="renders all of 2 conversations"):
+            await arrival.come()
+    assert len(caplog.records) == 1
+    arrival.rendered = TRAINED
+    await arrival.come()
+
+
+async def test_some_differences_are_told_to_the_operator(arrival, caplog):
+    """Where some are rendered otherwise, the log says so, without what is said, and the model answers."""
+    arrival.rendered = TRAINED | {"my uncle's": [3, 5]}
+    with caplog.at_level(logging.WARNING):
+        await arrival.come()
+        await arrival.come()
+    (record,) = caplog.records
+    assert "adapter=adapter-1 the engine renders 1 of 2" in record.getMessage()
+    assert "uncle" not in record.getMessage()
+
+
+async def test_what_cannot_be_checked_is_served(arrival, caplog, short_tmp_path, tmp_path_factory):
+    """An engine without the route serves the model, which is told; an adapter of old carries no samples."""
+    arrival.watch.forget(arrival.vllm)
+    directory = short_tmp_path / "deaf"
+    directory.mkdir()
+    async with serving(ScriptedVllm(), directory) as url, Vllm(url) as deaf:
+        arrival.vllm = deaf
+        await arrival.come()
+        assert "cannot be checked" in caplog.text
+        caplog.clear()
+        arrival.watch.forget(deaf)
+        arrival.adapter_dir = tmp_path_factory.mktemp("old")
+        await arrival.come()
+    assert caplog.records == []
+
+
+async def test_a_spoilt_file_stops_nothing(arrival, caplog):
+    """Samples that somebody spoilt are told of, not quoted, and the model answers."""
+    (arrival.adapter_dir / RENDERING).write_text('{"samples": "uncle"}')
+    await arrival.come()
+    assert "cannot be checked" in caplog.text
+    assert "uncle" not in caplog.text
