@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from jobs.training.corpus import Batch, Document
 from jobs.training.failures import diverged
+from jobs.training.group import ALONE, Group
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from jobs.training.scores import Means, Score, count_trained, score
@@ -40,10 +42,19 @@ class Run:
         model: Its adapter is trained.
         seed: Of the adapter's dropout.
         tell: Takes what the user should know while a step is under way.
+        group: The processes that take each step together.
     """
 
-    def __init__(self, model: TunedModel, *, seed: int, tell: Callable[[Noted], None]) -> None:
+    def __init__(
+        self,
+        model: TunedModel,
+        *,
+        seed: int,
+        tell: Callable[[Noted], None],
+        group: Group = ALONE,
+    ) -> None:
         self.model = model
+        self.group = group
         self.budget = TokenBudget.on(model.device, on_halved=self._tell_halved)
         self.step = 0
         self.last: Taken | None = None
@@ -61,12 +72,15 @@ class Run:
         began = time.perf_counter()
         self.step += 1
         self._optimizer.param_groups[0]["lr"] = learning_rate
-        scores = self.budget.run(batch.documents, self._accumulate_gradients)
+        n_trained = count_trained(batch.documents)
+        scores = self.budget.run(
+            self.group.share(batch.documents), partial(self._accumulate_gradients, n_trained)
+        )
+        self.group.add_up([parameter.grad for parameter in self._parameters])
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
         self._optimizer.step()
-        means = Means.of(
-            scores, n_trained=count_trained(batch.documents)
-        )  # waits for the device, once
+        # Waits for the device, once.
+        means = Means.of(scores, n_trained=n_trained, group=self.group)
         taken = Taken(
             loss=means.loss,
             accuracy=means.accuracy,
@@ -112,10 +126,17 @@ class Run:
         )
         self._tell(Noted(step=self.step, key=f"memory-{tokens}", message=message, level="warn"))
 
-    def _accumulate_gradients(self, micro_batches: list[list[Document]]) -> list[Score]:
-        """Leave the gradient of the mean over all trained tokens of the step."""
-        n_trained = sum(map(count_trained, micro_batches))
-        self._optimizer.zero_grad()
+    def _accumulate_gradients(
+        self, n_trained: int, micro_batches: list[list[Document]]
+    ) -> list[Score]:
+        """Leave this process's part of the gradient of the mean over the step's trained tokens.
+
+        Args:
+            n_trained: In the whole step, over all processes.
+            micro_batches: This process's; maybe none.
+        """
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
         # The dropout of a step follows from the step, so that a resumed run drops the same.
         torch.manual_seed(self._seed * 1_000_003 + self.step)
         scores = []

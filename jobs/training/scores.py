@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jobs.training.corpus import Document
+from jobs.training.group import ALONE, Group
 from jobs.training.layouts import targets
 from jobs.training.memory import TokenBudget, pack
 from jobs.training.model import TunedModel
@@ -43,10 +44,18 @@ class Means(NamedTuple):
     """Share of trained tokens that were the likeliest."""
 
     @classmethod
-    def of(cls, scores: list[Score], *, n_trained: int) -> Self:
-        """Wait for the device, and divide."""
-        sums = torch.stack([torch.stack([s.loss, s.hits.float()]) for s in scores]).double()
-        loss, hits = (sums.sum(0) / n_trained).tolist()
+    def of(cls, scores: list[Score], *, n_trained: int, group: Group = ALONE) -> Self:
+        """Wait for the device, add up and divide.
+
+        Args:
+            scores: Of this process; maybe none.
+            n_trained: In all processes together.
+            group: Of the processes, each of which gets the same means.
+        """
+        parts = [torch.stack([s.loss, s.hits.float()]) for s in scores]
+        sums = torch.stack(parts).double().sum(0) if parts else group.zeros(2)
+        group.add_up([sums])
+        loss, hits = (sums / n_trained).tolist()
         return cls(loss=loss, accuracy=hits)
 
 
@@ -55,14 +64,16 @@ def evaluate(
     documents: list[Document],
     *,
     budget: TokenBudget,
+    group: Group = ALONE,
     before_each: Callable[[], None] = lambda: None,
 ) -> Means | None:
     """Measure without learning.
 
     Args:
         model: As it is.
-        documents: Maybe none.
+        documents: Maybe none; the same in each process.
         budget: For each pass.
+        group: The processes that measure together.
         before_each: Called before each pass; may raise to end it all.
 
     Returns:
@@ -71,13 +82,15 @@ def evaluate(
     Raises:
         JobFailure: `out_of_memory`.
     """
+    if not documents:
+        return None
     scores: list[Score] = []
-    for group in pack(documents, budget.tokens):
+    for rows in pack(group.share(documents), budget.tokens):
         before_each()
         with torch.no_grad():
-            scores += budget.run(group, partial(_score_each, model))
-    means = Means.of(scores, n_trained=count_trained(documents)) if scores else None
-    return means if means and math.isfinite(means.loss) else None
+            scores += budget.run(rows, partial(_score_each, model))
+    means = Means.of(scores, n_trained=count_trained(documents), group=group)
+    return means if math.isfinite(means.loss) else None
 
 
 def _score_each(model: TunedModel, batches: list[list[Document]]) -> list[Score]:

@@ -1,0 +1,105 @@
+"""The processes that train one model together: whose documents are whose, and what is added up.
+
+Each holds the whole adapter and takes the same optimizer steps; they differ only in which documents of
+a step they run. Gradients and sums are added up, so that a step is the one that a single process would take.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Self
+
+import torch
+from torch import Tensor, distributed
+
+from jobs.training.corpus import Document
+
+_PATIENCE: Final = timedelta(minutes=30)
+"""For another process: the first one writes checkpoints while the others wait."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together; by default it is alone."""
+
+    rank: int = 0
+    """From 0."""
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Self:
+        """Meet the others, where `torchrun`'s variables say that there are any.
+
+        Args:
+            device: Of this process; decides how tensors travel (gloo on a CPU, NCCL on CUDA).
+        """
+        if "RANK" not in os.environ:
+            return cls()
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE
+        )
+        return cls(rank=distributed.get_rank(), size=distributed.get_world_size())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process reports and writes; exactly one does."""
+        return self.rank == 0
+
+    def share(self, documents: list[Document]) -> list[Document]:
+        """Return this process's part: each document is in exactly one, maybe none is in this.
+
+        The longest first, each to whoever has the fewest tokens by then.
+        """
+        if self.size == 1:
+            return documents
+        shares: list[list[Document]] = [[] for _ in range(self.size)]
+        tokens = [0] * self.size
+        for document in sorted(documents, key=len, reverse=True):
+            least = tokens.index(min(tokens))
+            shares[least].append(document)
+            tokens[least] += len(document)
+        return shares[self.rank]
+
+    def zeros(self, n: int) -> Tensor:
+        """Return float64 zeros: what a process adds that ran nothing."""
+        return torch.zeros(n, dtype=torch.float64, device=self._device())
+
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes: the same bits in each of them."""
+        if self.size == 1:
+            return
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in tensors:
+            by_dtype.setdefault(tensor.dtype, []).append(tensor)
+        for alike in by_dtype.values():
+            flat = torch.cat([tensor.flatten() for tensor in alike])  # one message, not hundreds
+            distributed.all_reduce(flat)
+            parts = flat.split([tensor.numel() for tensor in alike])
+            for tensor, part in zip(alike, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Return whether it is so in any process: all of them get the same answer."""
+        return self.most(int(flag)) > 0
+
+    def most(self, number: int) -> int:
+        """Return the largest of all processes' numbers."""
+        if self.size == 1:
+            return number
+        largest = torch.tensor(number, device=self._device())
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
+
+    def leave(self) -> None:
+        """Part in good order; safe to repeat."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def _device(self) -> torch.device:
+        # NCCL knows no CPU tensors.
+        is_cuda = self.size > 1 and distributed.get_backend() == "nccl"
+        return torch.device("cuda", torch.cuda.current_device()) if is_cuda else torch.device("cpu")
+
+
+ALONE: Final = Group()
