@@ -1,34 +1,75 @@
-"""Attention within documents that lie end to end in one row: no padding, no mask."""
+"""Attention of documents that lie end to end in one row, in segments: no padding, no mask."""
 
+from collections.abc import Callable
+from functools import cached_property
 from itertools import accumulate
 from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
+
+from jobs.training.blocks import Bundle, attend_in_blocks, bundle_up
+from jobs.training.rows import Segment
 
 NAME: Final = "retune_documents"
 _VARLEN_DTYPES: Final = (torch.bfloat16, torch.float16)
 _MAX_VARLEN_HEAD: Final = 256
-_FLOAT32_FASTER_UP_TO: Final = 512
-"""Tokens of a document. On a CPU with AVX512_BF16 and 48 tokens, forward and backward took 1.6 ms in
-bfloat16 and 0.5 ms in float32 with the casts; 6.8 and 5.2 ms at 200, 71 and 81 ms at 1,000."""
 _States = tuple[Tensor, Tensor, Tensor]
 """Query, key, value."""
 
 
-class DocumentBounds:
-    """Where each document of a flat row begins and ends.
+class Segments:
+    """Who sees whom in a row, in the form that each kernel wants.
+
+    Made once for a row and used by all layers.
 
     Args:
-        lengths: Tokens of each document, in order.
+        segments: In order, without a gap.
         device: Where the row lies.
     """
 
+    def __init__(self, segments: list[Segment], device: torch.device) -> None:
+        self._segments = segments
+        self._device = device
+
+    @cached_property
+    def bundles(self) -> list[Bundle]:
+        """For products in blocks."""
+        return bundle_up(self._segments, self._device)
+
+    @cached_property
+    def queries(self) -> "Bounds":
+        """Of each segment's tokens."""
+        return Bounds([len(segment) for segment in self._segments], self._device)
+
+    @cached_property
+    def keys(self) -> "Bounds":
+        """Of what each segment's last token sees, laid out by `key_places`."""
+        return Bounds([s.position + len(s) for s in self._segments], self._device)
+
+    @cached_property
+    def key_places(self) -> Tensor | None:
+        """Where in the row lies what each segment sees; None: keys as they are are right.
+
+        (keys,), int64: of each segment what is before it, then its own tokens.
+        """
+        if not any(segment.before for segment in self._segments):
+            return None
+        spans = [span for s in self._segments for span in (*s.before, (s.begin, s.end))]
+        return torch.cat([torch.arange(*span) for span in spans]).to(self._device)
+
+
+class Bounds:
+    """Sequences that lie end to end.
+
+    Args:
+        lengths: Of each, in order.
+        device: Where they lie.
+    """
+
     def __init__(self, lengths: list[int], device: torch.device) -> None:
-        self.lengths = lengths
         self.longest = max(lengths)
         self.cumulative = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
 
@@ -52,14 +93,14 @@ def attend_within_documents(
     value: Tensor,
     attention_mask: Tensor | None,  # noqa: ARG001 - there is none; the interface passes it
     *,
-    bounds: DocumentBounds,
+    segments: Segments,
     scaling: float | None = None,
     sliding_window: int | None = None,
     dropout: float = 0.0,
     is_causal: bool | None = None,
     **unknown: object,
 ) -> tuple[Tensor, None]:
-    """Attend causally within each document.
+    """Attend causally within each document, whose beginning others may share.
 
     Args:
         module: The attention layer that asks.
@@ -67,7 +108,7 @@ def attend_within_documents(
         key: (1, key heads, tokens, head size); key heads divide heads.
         value: As key.
         attention_mask: Not looked at.
-        bounds: Of the documents; their lengths add up to tokens.
+        segments: Of the row.
         scaling: Of the scores; None: one over the root of the head size.
         sliding_window: A token sees itself and the `sliding_window - 1` before it.
         dropout: Must be 0.
@@ -85,8 +126,58 @@ def attend_within_documents(
     )
     if changes_scores or dropout or is_causal is False or not getattr(module, "is_causal", True):
         raise UnknownAttention(type(module).__name__)
-    attend = _attend_varlen if _fits_varlen(query, key, value) else _attend_one_by_one
-    return attend((query, key, value), bounds, scaling=scaling, window=sliding_window), None
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    # each (tokens, heads, head size)
+    states = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
+    if _fits_varlen(*states):
+        attended = attend_varlen(states, segments, scaling=scaling, window=sliding_window)
+    else:
+        bundles = segments.bundles
+        attended = attend_in_blocks(*states, bundles, scaling=scaling, window=sliding_window)
+    return attended[None], None
+
+
+def attend_varlen(
+    states: _States,
+    segments: Segments,
+    *,
+    scaling: float,
+    window: int | None,
+    kernel: Callable[..., object] = varlen_attn,
+) -> Tensor:
+    """Attend with one kernel for all segments; each sees a copy of the keys before it.
+
+    The kernel lets a sequence's last query see its last key, and the others so many fewer: what is
+    before a segment is seen by all of it. Copies of keys cost little beside what they stand for.
+
+    Args:
+        states: Each (tokens, heads, head size).
+        segments: Of the row.
+        scaling: Of the scores.
+        window: A token sees itself and the `window - 1` before it; None: all before it.
+        kernel: With the interface of `torch.nn.attention.varlen.varlen_attn`.
+
+    Returns:
+        (tokens, heads, head size).
+    """
+    query, key, value = states
+    if segments.key_places is not None:
+        key = key.index_select(0, segments.key_places)
+        value = value.index_select(0, segments.key_places)
+    attended = kernel(
+        query,
+        key,
+        value,
+        segments.queries.cumulative,
+        segments.keys.cumulative,
+        segments.queries.longest,
+        segments.keys.longest,
+        scale=scaling,
+        window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(attended, Tensor)
+    return attended
 
 
 def _fits_varlen(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -96,55 +187,3 @@ def _fits_varlen(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and query.shape[-1] == key.shape[-1] == value.shape[-1] <= _MAX_VARLEN_HEAD
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
     )
-
-
-def _attend_varlen(
-    states: _States, bounds: DocumentBounds, *, scaling: float | None, window: int | None
-) -> Tensor:
-    # one kernel for all documents; it wants (tokens, heads, head size)
-    out = varlen_attn(
-        *(each[0].transpose(0, 1) for each in states),
-        bounds.cumulative,
-        bounds.cumulative,
-        bounds.longest,
-        bounds.longest,
-        scale=scaling,
-        window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=_is_grouped(states),
-    )
-    assert isinstance(out, Tensor)
-    return out[None]
-
-
-def _attend_one_by_one(
-    states: _States, bounds: DocumentBounds, *, scaling: float | None, window: int | None
-) -> Tensor:
-    dtype = states[0].dtype
-    if states[0].device.type == "cpu" and bounds.longest <= _FLOAT32_FASTER_UP_TO:
-        states = (states[0].float(), states[1].float(), states[2].float())
-    documents = zip(*(each.split(bounds.lengths, dim=2) for each in states), strict=True)
-    attended = [
-        F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=(mask := _window_mask(q.shape[2], window, q.device)),
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=_is_grouped(states),
-        )
-        for q, k, v in documents
-    ]
-    return torch.cat(attended, dim=2).transpose(1, 2).to(dtype)
-
-
-def _is_grouped(states: _States) -> bool:
-    query, key, _ = states
-    return bool(query.shape[1] != key.shape[1])
-
-
-def _window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    if window is None or length <= window:
-        return None  # plain causal attention, which has a faster kernel
-    ones = torch.ones(length, length, dtype=torch.bool, device=device)
-    return ones.tril().triu(1 - window)

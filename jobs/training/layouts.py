@@ -1,7 +1,7 @@
 """How documents are laid out for the model, so that none sees another.
 
-Flat, end to end and without padding, where the model lets us say how it attends; padded, which
-every causal model understands, elsewhere.
+Flat, end to end, without padding and with what several begin with only once, where the model lets
+us say how it attends; padded, which every causal model understands, elsewhere.
 """
 
 import logging
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jobs.training import attention
+from jobs.training import attention, rows
 from jobs.training.corpus import Document
+from jobs.training.memory import longest_first, pack
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ class Layout(Protocol):
         """
         ...
 
+    def pack(self, documents: list[Document], tokens: int) -> list[list[Document]]:
+        """Put documents into few groups that run at most so many tokens each.
+
+        A document beyond `tokens` is alone.
+        """
+        ...
+
 
 def targets(documents: list[Document], device: torch.device) -> Tensor:
     """Return the trained tokens, document by document: (trained tokens,), int64."""
@@ -41,24 +49,38 @@ def targets(documents: list[Document], device: torch.device) -> Tensor:
 
 
 class Flat:
-    """One row: the documents end to end, each with positions from 0."""
+    """One row: the documents end to end, each with positions from 0.
+
+    Args:
+        shares_beginnings: Run only once what several documents begin with.
+    """
+
+    def __init__(self, *, shares_beginnings: bool = True) -> None:
+        self._least_shared = rows.LEAST_SHARED if shares_beginnings else None
+
+    def __repr__(self) -> str:
+        return f"Flat(shares_beginnings={self._least_shared is not None})"
 
     def logits(self, network: PreTrainedModel, documents: list[Document]) -> Tensor:
         """Run the documents; the head only where something is trained."""
         device = network.device
-        lengths = [len(document) for document in documents]
-        token_ids = torch.cat([document.token_ids for document in documents])
-        positions = torch.cat([torch.arange(length) for length in lengths])
-        # A token is predicted where the one before it stands.
-        before_trained = torch.cat([d.trained for d in documents]).nonzero().flatten() - 1
+        row = rows.Row.of(documents, least_shared=self._least_shared)
+        # One place may predict the first answer's token of many documents.
+        places, asked = row.predicting.unique(return_inverse=True)
         logits: Tensor = network(
-            input_ids=token_ids.to(device, torch.int64, non_blocking=True)[None],
-            position_ids=positions.to(device, non_blocking=True)[None],
-            logits_to_keep=before_trained.to(device, non_blocking=True),
-            bounds=attention.DocumentBounds(lengths, device),
+            input_ids=row.token_ids.to(device, torch.int64, non_blocking=True)[None],
+            position_ids=row.positions.to(device, non_blocking=True)[None],
+            logits_to_keep=places.to(device, non_blocking=True),
+            segments=attention.Segments(row.segments, device),
             use_cache=False,
         ).logits
-        return logits[0]
+        return logits[0].index_select(0, asked.to(device, non_blocking=True))
+
+    def pack(self, documents: list[Document], tokens: int) -> list[list[Document]]:
+        """Put documents that begin alike together; what they share counts once."""
+        if self._least_shared is None:
+            return pack(longest_first(documents), tokens)
+        return pack(rows.sharers_together(documents), tokens, n_shared=rows.n_saved)
 
 
 class Padded:
@@ -82,45 +104,65 @@ class Padded:
         ).logits
         return logits[before_trained.to(network.device)]
 
+    def pack(self, documents: list[Document], tokens: int) -> list[list[Document]]:
+        """Put documents of like length together: little is filled up."""
+        return pack(longest_first(documents), tokens)
+
 
 def choose_layout(network: PreTrainedModel) -> Layout:
-    """Return the flat layout where this very model computes the same with it, else the padded one.
+    """Return the leanest layout with which this very model computes what it computes alone.
 
     Tried, not looked up: a model may ignore our attention, or carry a state from token to token.
     Leaves the model with the attention that the layout needs.
     """
-    documents = _two_short_documents(network)
+    documents = _short_documents(network)
     with torch.no_grad():
         alone = torch.cat([Padded().logits(network, [document]) for document in documents])
     own_attention = network.config._attn_implementation  # noqa: SLF001 - has no public reader
     attention.register()
     network.set_attn_implementation(attention.NAME)
-    if _flat_agrees(network, documents, alone):
-        return Flat()
+    for layout in (Flat(), Flat(shares_beginnings=False)):
+        if _agrees(layout, network, documents, alone):
+            return layout
     network.set_attn_implementation(own_attention)
     return Padded()
 
 
-def _flat_agrees(network: PreTrainedModel, documents: list[Document], alone: Tensor) -> bool:
-    # Chunks and the like are longer than our two documents: a trial would not show them.
+def _agrees(
+    layout: Flat, network: PreTrainedModel, documents: list[Document], alone: Tensor
+) -> bool:
+    # Chunks and the like are longer than our documents: a trial would not show them.
     if not _FLAT_LAYER_TYPES.issuperset(getattr(network.config, "layer_types", None) or ()):
         return False
+    name = type(network).__name__
     try:
         with torch.no_grad():
-            together = Flat().logits(network, documents)
+            together = layout.logits(network, documents)
     except (attention.UnknownAttention, TypeError, ValueError) as exc:
-        logger.info("no flat batches: model=%s why=%r", type(network).__name__, exc)
+        logger.info("no flat batches: model=%s why=%r", name, exc)
         return False
     distance = (together.float() - alone.float()).norm() / alone.float().norm()
-    logger.info("flat batches tried: model=%s distance=%.2g", type(network).__name__, distance)
+    logger.info("flat batches tried: model=%s %r distance=%.2g", name, layout, distance)
     return bool(distance < _AGREES_WITHIN[network.dtype])
 
 
-def _two_short_documents(network: PreTrainedModel) -> list[Document]:
-    token_ids = (torch.arange(1, 22) * 7919 % network.get_input_embeddings().num_embeddings).int()
-    trained = torch.ones(21, dtype=torch.bool)
-    trained[[0, 9]] = False
+def _short_documents(network: PreTrainedModel) -> list[Document]:
+    """Return three that begin alike, two of them for longer, and one that shares nothing."""
+    vocabulary = network.get_input_embeddings().num_embeddings
+    token_ids = (torch.arange(1, 80) * 7919 % vocabulary).int()
+    beginning, middle, *ends = token_ids.split([16, 14, 5, 9, 3, 12, 20])
     return [
-        Document(token_ids[:9], trained[:9], n_trained=8),
-        Document(token_ids[9:], trained[9:], n_trained=11),
+        _all_trained(torch.cat(parts))
+        for parts in (
+            (beginning, middle, ends[0]),
+            (beginning, ends[1]),
+            (ends[3],),
+            (beginning, middle, ends[2]),
+        )
     ]
+
+
+def _all_trained(token_ids: Tensor) -> Document:
+    trained = torch.ones(len(token_ids), dtype=torch.bool)
+    trained[0] = False
+    return Document(token_ids, trained, n_trained=len(token_ids) - 1)

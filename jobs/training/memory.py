@@ -13,6 +13,8 @@ from jobs.training.failures import is_out_of_memory, out_of_memory
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Pack = Callable[[list[Document], int], list[list[Document]]]
+"""Documents and a number of tokens to groups that run at most so many."""
 
 _CPU_TOKENS: Final = 2048
 """Beyond a few hundred tokens a CPU gains nothing."""
@@ -37,12 +39,20 @@ class TokenBudget:
         tokens = _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
         return cls(tokens, on_halved=on_halved)
 
-    def run(self, documents: list[Document], work: Callable[[list[list[Document]]], T]) -> T:
+    def run(
+        self,
+        documents: list[Document],
+        work: Callable[[list[list[Document]]], T],
+        *,
+        pack: Pack,
+    ) -> T:
         """Call `work` with the documents in micro-batches; again, with smaller ones, if need be.
 
         Args:
             documents: At least one.
             work: Begins from nothing each time it is called.
+            pack: Makes micro-batches of at most so many tokens; smaller ones of fewer, and of one
+                document each of none.
 
         Raises:
             JobFailure: `out_of_memory`: one document alone does not fit.
@@ -63,22 +73,37 @@ class TokenBudget:
         tried = max(sum(map(len, micro_batch)) for micro_batch in micro_batches)
         if all(len(micro_batch) == 1 for micro_batch in micro_batches):
             raise out_of_memory(n_tokens=tried)
-        self.tokens = tried // 2
+        # What documents share counts once, so a micro-batch may hold more tokens than the budget.
+        self.tokens = min(tried, self.tokens) // 2
         logger.warning("out of memory, trying less at once: tokens=%d", self.tokens)
         self._on_halved(self.tokens)
 
 
-def pack(documents: list[Document], tokens: int) -> list[list[Document]]:
+def longest_first(documents: list[Document]) -> list[Document]:
+    """Order documents so that neighbours are alike in length."""
+    return sorted(documents, key=len, reverse=True)
+
+
+def pack(
+    documents: list[Document],
+    tokens: int,
+    *,
+    n_shared: Callable[[Document, Document], int] = lambda _one, _next: 0,
+) -> list[list[Document]]:
     """Put documents into as few groups of at most so many tokens as a greedy hand does.
 
-    Longest first, so that a group's members are alike; a document beyond `tokens` is alone.
+    Args:
+        documents: In order, so that neighbours suit each other.
+        tokens: A document beyond them is alone.
+        n_shared: How many tokens a document need not run after another one in its group.
     """
     groups: list[list[Document]] = []
     room = 0
-    for document in sorted(documents, key=len, reverse=True):
-        if not groups or len(document) > room:
+    for document in documents:
+        n_tokens = len(document) - (n_shared(groups[-1][-1], document) if groups else 0)
+        if not groups or n_tokens > room:
             groups.append([])
-            room = tokens
+            room, n_tokens = tokens, len(document)
         groups[-1].append(document)
-        room -= len(document)
+        room -= n_tokens
     return groups

@@ -74,7 +74,9 @@ class Run:
         self._optimizer.param_groups[0]["lr"] = learning_rate
         n_trained = count_trained(batch.documents)
         scores = self.budget.run(
-            self.group.share(batch.documents), partial(self._accumulate_gradients, n_trained)
+            self.group.share(batch.documents),
+            partial(self._accumulate_gradients, n_trained),
+            pack=self.model.layout.pack,
         )
         self.group.add_up([parameter.grad for parameter in self._parameters])
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)

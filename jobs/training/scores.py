@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from jobs.training.corpus import Document
 from jobs.training.group import ALONE, Group
 from jobs.training.layouts import targets
-from jobs.training.memory import TokenBudget, pack
+from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 
 
@@ -85,10 +85,11 @@ def evaluate(
     if not documents:
         return None
     scores: list[Score] = []
+    pack = model.layout.pack
     for rows in pack(group.share(documents), budget.tokens):
         before_each()
         with torch.no_grad():
-            scores += budget.run(rows, partial(_score_each, model))
+            scores += budget.run(rows, partial(_score_each, model), pack=pack)
     means = Means.of(scores, n_trained=count_trained(documents), group=group)
     return means if math.isfinite(means.loss) else None
 

@@ -83,3 +83,19 @@ def documents(*lengths: int) -> list[Document]:
         trained[0], trained[-1] = False, True
         made.append(Document(token_ids, trained, n_trained=int(trained.sum())))
     return made
+
+
+def documents_of(*parts: tuple[int, ...]) -> list[Document]:
+    """Return documents of parts of these lengths; the same length at the same place is the same."""
+    made = []
+    for lengths in parts:
+        token_ids = torch.cat([_part(place, length) for place, length in enumerate(lengths)])
+        trained = _part(len(parts), len(token_ids)) % 2 == 0
+        trained[0], trained[-1] = False, True
+        made.append(Document(token_ids, trained, n_trained=int(trained.sum())))
+    return made
+
+
+def _part(place: int, length: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1000 * place + length)
+    return torch.randint(3, 96, (length,), generator=generator, dtype=torch.int32)

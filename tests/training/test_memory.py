@@ -5,7 +5,6 @@ import torch
 
 from jobs.training.corpus import Batch
 from jobs.training.layouts import Padded
-from jobs.training.memory import pack
 from jobs.training.model import TunedModel
 from jobs.training.run import Run
 from schemas.errors import JobFailure
@@ -41,7 +40,7 @@ def batch() -> Batch:
 
 def test_groups_hold_at_most_the_budget() -> None:
     """Documents are packed longest first; what is beyond the budget runs alone."""
-    groups = pack(networks.documents(6, 9, 30, 12, 2), 20)
+    groups = Padded().pack(networks.documents(6, 9, 30, 12, 2), 20)
 
     assert [[len(document) for document in group] for group in groups] == [[30], [12], [9, 6, 2]]
 
@@ -94,7 +93,7 @@ def test_what_was_learned_about_memory_stays() -> None:
 
     run.take_step(batch(), learning_rate=1e-3)
 
-    assert layout.calls - calls == len(pack(batch().documents, run.budget.tokens))
+    assert layout.calls - calls == len(layout.pack(batch().documents, run.budget.tokens))
 
 
 def test_other_errors_fly() -> None:

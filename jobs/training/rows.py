@@ -1,0 +1,160 @@
+"""Documents end to end in one row; what several of them begin with lies there once.
+
+The row is a forest: a segment is a run of tokens that all its documents share, and what they begin
+with before it lies in the segments above. A token depends on nothing but the tokens before it in
+its own document, so each token computed once stands for all the documents that share it, and the
+gradients of all of them add up in it. Found by token ids alone; which tokens train does not matter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Self
+
+import torch
+from torch import Tensor
+
+from jobs.training.corpus import Document
+
+LEAST_SHARED: Final = 12
+"""Tokens. Fewer are cheaper computed once more than attended to apart: every segment costs a few
+small products in each layer."""
+
+
+_Path = tuple[tuple[int, int], ...]
+"""Begin and end, in a row, of what a document consists of; in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens of a row that see each other causally, and all of what is before them."""
+
+    begin: int
+    end: int
+    before: _Path = ()
+    """What its documents begin with."""
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def position(self) -> int:
+        """Of its first token in each of its documents."""
+        return sum(end - begin for begin, end in self.before)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the model runs."""
+
+    token_ids: Tensor
+    """(tokens,), int32."""
+    positions: Tensor
+    """(tokens,), int64: of each token in its documents."""
+    predicting: Tensor
+    """(trained tokens,), int64: document by document, where in the row each is predicted.
+
+    A place stands there once for every document that is asked there.
+    """
+    segments: list[Segment]
+    """In order, without a gap."""
+
+    @classmethod
+    def of(cls, documents: Sequence[Document], *, least_shared: int | None = LEAST_SHARED) -> Self:
+        """Lay documents out.
+
+        Args:
+            documents: At least one.
+            least_shared: Tokens that must be saved a document, else each gets its own; None:
+                nothing is shared.
+        """
+        if least_shared is None:
+            bounds = _end_to_end(documents)
+            segments = [Segment(*each) for each in bounds]
+            paths: list[_Path] = [(each,) for each in bounds]
+        else:
+            segments, paths = _grow_forest(documents, least_shared)
+        token_ids = torch.empty(segments[-1].end, dtype=torch.int32)
+        predicting = []
+        for document, path in zip(documents, paths, strict=True):
+            places = torch.cat([torch.arange(*span) for span in path])
+            token_ids[places] = document.token_ids
+            # A token is predicted where the one before it stands.
+            predicting.append(places[document.trained.nonzero().flatten() - 1])
+        positions = [torch.arange(s.position, s.position + len(s)) for s in segments]
+        return cls(token_ids, torch.cat(positions), torch.cat(predicting), segments)
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+def n_shared(one: Document, other: Document) -> int:
+    """Return how many tokens both begin with."""
+    both = min(len(one), len(other))
+    differing = (one.token_ids[:both] != other.token_ids[:both]).nonzero()
+    return int(differing[0]) if len(differing) else both
+
+
+def n_saved(one: Document, following: Document) -> int:
+    """Return how many tokens of a document need not run beside another one."""
+    alike = n_shared(one, following)
+    return alike if alike >= LEAST_SHARED else 0
+
+
+def sharers_together(documents: Sequence[Document]) -> list[Document]:
+    """Order documents so that neighbours begin alike; those that begin alike, longest first."""
+    in_order = sorted(documents, key=_as_bytes)
+    shared = [0, *(n_shared(*pair) for pair in pairwise(in_order)), 0]
+    beginnings = [
+        _as_bytes(document)[: n_tokens * document.token_ids.itemsize]
+        if (n_tokens := max(beside)) >= LEAST_SHARED
+        else b""
+        for document, beside in zip(in_order, pairwise(shared), strict=True)
+    ]
+    order = sorted(range(len(in_order)), key=lambda i: (beginnings[i], -len(in_order[i])))
+    return [in_order[i] for i in order]
+
+
+def _end_to_end(documents: Sequence[Document]) -> list[tuple[int, int]]:
+    ends = [0]
+    for document in documents:
+        ends.append(ends[-1] + len(document))
+    return list(pairwise(ends))
+
+
+def _grow_forest(
+    documents: Sequence[Document], least_shared: int
+) -> tuple[list[Segment], list[_Path]]:
+    """Return the segments, and for each document its spans of the row.
+
+    In the order of their bytes, documents that begin alike are neighbours, and any run of them
+    shares what its least alike neighbours share.
+    """
+    order = sorted(range(len(documents)), key=lambda i: _as_bytes(documents[i]))
+    in_order = [documents[i] for i in order]
+    shared = [0, *(n_shared(*pair) for pair in pairwise(in_order))]
+    segments: list[Segment] = []
+    paths: list[_Path] = [()] * len(documents)
+    # A stack, not recursion: a thousand documents may each begin with the one before.
+    to_do: list[tuple[int, int, int, _Path]] = [(0, len(documents), 0, ())]
+    while to_do:
+        first, last, depth, path = to_do.pop()
+        is_one = last - first == 1
+        alike = len(in_order[first]) if is_one else min(shared[first + 1 : last])
+        if alike - depth >= (1 if is_one else least_shared):
+            begin = segments[-1].end if segments else 0
+            segments.append(Segment(begin, begin + alike - depth, before=path))
+            path, depth = (*path, (begin, begin + alike - depth)), alike
+        if is_one:
+            paths[order[first]] = path
+            continue
+        cuts = [i for i in range(first + 1, last) if shared[i] == alike]
+        branches = list(pairwise([first, *cuts, last]))
+        to_do += [(*branch, depth, path) for branch in reversed(branches)]
+    return segments, paths
+
+
+def _as_bytes(document: Document) -> bytes:
+    # Not the order of numbers, but one in which a common beginning of tokens is one of bytes.
+    as_bytes: bytes = document.token_ids.numpy().tobytes()
+    return as_bytes

@@ -1,0 +1,134 @@
+"""Rows of documents that begin alike, over all kinds of documents."""
+
+from itertools import pairwise
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.training.corpus import Document
+from jobs.training.layouts import Flat
+from jobs.training.rows import LEAST_SHARED, Row, n_shared, sharers_together
+
+# Few tokens, so that many documents begin alike; some are the beginning of another, some the same.
+token_lists = st.lists(st.integers(0, 2), min_size=2, max_size=40)
+least_shared = st.sampled_from([1, 2, 5, None])
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> list[Document]:
+    """Draw documents that go on where earlier ones stopped or turned."""
+    lists = [draw(token_lists)]
+    for _ in range(draw(st.integers(0, 8))):
+        earlier = draw(st.sampled_from(lists))
+        kept = draw(st.integers(0, len(earlier)))
+        lists.append(earlier[:kept] + draw(token_lists))
+    return [document(token_ids, draw(st.integers(1, 2**30))) for token_ids in lists]
+
+
+def document(token_ids: list[int], bits: int = 1) -> Document:
+    """Make a document in which some tokens train: the last, and those of the set bits."""
+    trained = torch.tensor([bool(bits >> place & 1) for place in range(len(token_ids))])
+    trained[0], trained[-1] = False, True
+    return Document(torch.tensor(token_ids, dtype=torch.int32), trained, int(trained.sum()))
+
+
+def seen_from(row: Row, place: int) -> list[int]:
+    """Return the tokens that a place of a row sees, in order, itself included."""
+    segment = next(s for s in row.segments if s.begin <= place < s.end)
+    spans = [*segment.before, (segment.begin, place + 1)]
+    return [token for span in spans for token in row.token_ids[slice(*span)].tolist()]
+
+
+@given(documents(), least_shared)
+def test_each_prediction_sees_its_document(drawn: list[Document], least: int | None) -> None:
+    """Each trained token is predicted from all the tokens before it in its document, no others."""
+    row = Row.of(drawn, least_shared=least)
+
+    before = [
+        each.token_ids[:place].tolist()
+        for each in drawn
+        for place in each.trained.nonzero().flatten().tolist()
+    ]
+    assert [seen_from(row, place) for place in row.predicting.tolist()] == before
+    assert [int(row.positions[place]) for place in row.predicting] == [len(b) - 1 for b in before]
+
+
+@given(documents())
+def test_nothing_is_run_twice(drawn: list[Document]) -> None:
+    """Where every token counts, a row holds each beginning of its documents exactly once."""
+    row = Row.of(drawn, least_shared=1)
+
+    tokens = [tuple(each.token_ids.tolist()) for each in drawn]
+    assert len(row) == len({t[: n + 1] for t in tokens for n in range(len(t))})
+    assert [s.begin for s in row.segments] == [0, *(s.end for s in row.segments[:-1])]
+
+
+@given(documents(), st.integers(0, 120))
+def test_packing_loses_nothing(drawn: list[Document], tokens: int) -> None:
+    """Every document is in one group, and only one document alone may run more than its share."""
+    for layout, least in ((Flat(), LEAST_SHARED), (Flat(shares_beginnings=False), None)):
+        groups = layout.pack(drawn, tokens)
+
+        assert sorted(id(each) for group in groups for each in group) == sorted(map(id, drawn))
+        run = [len(Row.of(group, least_shared=least)) for group in groups]
+        assert all(n <= tokens or len(g) == 1 for n, g in zip(run, groups, strict=True))
+
+
+def test_those_that_share_run_together() -> None:
+    """Documents with the same beginning land in one group, though others are as long."""
+    system, other = list(range(100, 140)), list(range(200, 250))
+    drawn = [document([*system, n]) for n in range(4)] + [document([n, *other]) for n in range(4)]
+    mixed = drawn[::2] + drawn[1::2]
+
+    groups = Flat().pack(mixed, 51)
+
+    assert [len(group) for group in groups] == [1, 1, 1, 1, 4]
+    assert len(Row.of(groups[-1])) == 40 + 4
+
+
+def test_little_is_not_shared() -> None:
+    """A few common tokens are cheaper run again than attended to apart."""
+    common = list(range(100, 100 + LEAST_SHARED - 1))
+
+    row = Row.of([document([*common, 1, 2]), document([*common, 3, 4])])
+
+    assert len(row.segments) == 2
+    assert not any(segment.before for segment in row.segments)
+
+
+def test_which_tokens_train_does_not_matter() -> None:
+    """The same conversation with another answer trained is run once, and asked at each place."""
+    first, second = document([7, 8, 9, 7, 5], 0b00010), document([7, 8, 9, 7, 5], 0b00100)
+
+    row = Row.of([first, second], least_shared=1)
+
+    assert len(row) == 5
+    assert row.predicting.tolist() == [0, 3, 1, 3]
+
+
+def test_a_thousand_turns_are_no_problem() -> None:
+    """Documents that each begin with the one before are laid out, however many."""
+    turns = [document(list(range(n))) for n in range(2, 1500)]
+
+    row = Row.of(turns)
+
+    assert len(row.predicting) == len(turns)
+    assert len(row) < 1500 + LEAST_SHARED * len(turns)
+
+
+def test_neighbours_begin_alike() -> None:
+    """Documents are ordered by what they begin with, the longest first among those alike."""
+    system, example = list(range(100, 140)), list(range(200, 250))
+    drawn = [
+        document([*system, 1]),
+        document([5] * 60),
+        document([*system, *example, 2]),
+        document([*system, 1, 1, 1]),
+        document([*system, *example, 1, 2]),
+    ]
+
+    ordered = sharers_together(drawn)
+
+    assert [len(each) for each in ordered] == [60, 43, 41, 92, 91]
+    assert [n_shared(*pair) for pair in pairwise(ordered)] == [0, 41, 40, 90]
