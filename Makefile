@@ -26,7 +26,7 @@ NODE_CLIENT := tests/conformance/clients/openai-node
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-paging bench-uploads sdk-suite clients bench-gateway fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-paging bench-uploads sdk-suite clients bench-gateway fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 
 bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
 	$(BIN)/python -m tests.bench.overhead --base $(BASE)
+
+bench-training: setup setup-bases .setup/trl ## How fast we train beside TRL's SFTTrainer, and how well
+	$(BIN)/python -m tests.bench.training
 
 bench-paging: setup ## What a page of 100,000 events costs beside one of 100
 	$(BIN)/python -m tests.bench.paging
@@ -89,7 +92,7 @@ format: setup ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, stamps and caches; prepared bases and data stay
-	rm -rf .venv .venv-openai2 .venv-sdk .venv-litellm .venv-clients .venv-openai-cli $(NODE_CLIENT)/node_modules .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-openai2 .venv-sdk .venv-litellm .venv-trl .venv-clients .venv-openai-cli $(NODE_CLIENT)/node_modules .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp in .setup says that a step is done; it is done again when what it reads has changed.
@@ -156,6 +159,14 @@ endif
 	@$(call say,"LiteLLM's proxy")
 	$(BIN)/python -m venv .venv-litellm
 	.venv-litellm/bin/python -m pip --disable-pip-version-check install -q -r $<
+	@touch $@
+
+# torch comes first here too, so that the build stays that was chosen for this machine.
+.setup/trl: requirements/trl.txt | .setup/venv
+	@$(call say,"TRL")
+	$(BIN)/python -m venv .venv-trl
+	.venv-trl/bin/python -m pip --disable-pip-version-check install -q "$$(grep ^torch== $<)"
+	.venv-trl/bin/python -m pip --disable-pip-version-check install -q -r $<
 	@touch $@
 
 # The SDK's major version before this one, in an environment of its own.
