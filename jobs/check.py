@@ -15,7 +15,8 @@ from rich.text import Text
 
 from jobs.dataset import Problem, examine_file, failure_of, read_examples
 from jobs.dataset_report import DatasetReport, counted
-from jobs.hyperparameters import Resolved, count_steps, resolve
+from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
+from jobs.lora_layers import layers_of
 from jobs.rendering import Renderer, Row
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
@@ -94,9 +95,9 @@ def check(
     if failure is None:
         resolved = resolve(
             hyperparameters or Hyperparameters(),
-            n_examples=found.report.n_examples,
-            hidden_size=base.hidden_size,
-            model_type=base.model_type,
+            TrainingFile(found.report.n_examples, found.report.loss_tokens),
+            base,
+            layers=layers_of(base.directory),
         )
     return CheckReport(
         path=path,
@@ -201,7 +202,8 @@ def _plan(report: CheckReport) -> RenderableType | None:
         f" of {counted(resolved.batch_size, 'example')}, over {tokens:,} tokens in "
         f"{counted(resolved.n_epochs, 'epoch')}.",
     )
-    return Group(plan, *(Text(reason, "dim") for reason in resolved.reasons))
+    told = [*resolved.reasons, *resolved.warnings]
+    return Group(plan, *(Text(sentence, "dim") for sentence in told))
 
 
 def _shown(sample: Sample) -> RenderableType:

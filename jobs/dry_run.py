@@ -6,9 +6,11 @@ from statistics import median
 from typing import Final
 
 from jobs.graders.children import ChildFailed, ChildTooSlow
-from jobs.hyperparameters import Resolved, count_steps, resolve
+from jobs.holding_out import count_held_out
+from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
 from jobs.job_requests import Accepted, accept
 from jobs.keys import Caller
+from jobs.lora_layers import LinearLayers, layers_of
 from jobs.services import Services
 from schemas.bases import BaseModelInfo
 from schemas.dry_run import (
@@ -20,7 +22,7 @@ from schemas.dry_run import (
     FileQuestion,
 )
 from schemas.errors import InvalidRequest, LimitReached
-from schemas.fine_tuning import Event, Hyperparameters
+from schemas.fine_tuning import Event
 from schemas.fine_tuning_requests import JobCreate
 
 MAX_BYTES: Final = 16 * 2**20
@@ -45,8 +47,9 @@ async def dry_run(services: Services, caller: Caller, request: JobCreate) -> Dry
         base_dir=base.directory, context_length=base.context_length, files=files
     )
     findings = (await _ask(services, question)).files
+    layers = await asyncio.to_thread(layers_of, base.directory)
     measured = await services.store.jobs.measured(base.name)
-    return _told(accepted, base, findings, measured)
+    return _told(accepted, base, layers, findings, measured)
 
 
 async def _files(services: Services, caller: Caller, request: JobCreate) -> list[FileQuestion]:
@@ -104,20 +107,19 @@ async def _ask(services: Services, question: DryRunQuestion) -> DryRunAnswer:
 def _told(
     accepted: Accepted,
     base: BaseModelInfo,
+    layers: LinearLayers,
     findings: Sequence[FileFindings],
     measured: Sequence[Event],
 ) -> DryRun:
     training, *rest = findings
     errors = [found.error for found in findings if found.error is not None]
+    asked = accepted.hyperparameters
+    file = _trained_on(training, asked.validation_split)
     resolved = None
     if not errors:
-        resolved = resolve(
-            accepted.hyperparameters,
-            n_examples=training.n_examples,
-            hidden_size=base.hidden_size,
-            model_type=base.model_type,
-        )
-    tokens = resolved.n_epochs * training.tokens if resolved else None
+        goes_on = accepted.init_adapter_id is not None
+        resolved = resolve(asked, file, base, layers=layers, goes_on=goes_on)
+    tokens = _tokens(resolved, file, training) if resolved else None
     return DryRun(
         model=accepted.model,
         would_train=not errors,
@@ -126,28 +128,29 @@ def _told(
         validation_file=rest[0].id if rest else None,
         training=training,
         validation=rest[0] if rest else None,
-        hyperparameters=_numbers(resolved) if resolved else accepted.hyperparameters,
+        hyperparameters=resolved.in_full(asked) if resolved else asked,
         learning_rate=resolved.learning_rate if resolved else None,
         reasons=resolved.reasons if resolved else [],
-        n_steps=_steps(resolved, training) if resolved else None,
+        warnings=resolved.warnings if resolved else [],
+        n_steps=_steps(resolved, file) if resolved else None,
         trained_tokens=tokens,
         seconds=_seconds(base, tokens, measured),
         memory_bytes=_memory(base, measured),
     )
 
 
-def _numbers(resolved: Resolved) -> Hyperparameters:
-    return Hyperparameters(
-        n_epochs=resolved.n_epochs,
-        batch_size=resolved.batch_size,
-        learning_rate_multiplier=resolved.learning_rate_multiplier,
-    )
+def _trained_on(training: FileFindings, split: float | None) -> TrainingFile:
+    held_out = count_held_out(training.n_examples, split)
+    return TrainingFile(training.n_examples - held_out, training.trained_tokens)
 
 
-def _steps(resolved: Resolved, training: FileFindings) -> int:
-    return count_steps(
-        training.n_examples, n_epochs=resolved.n_epochs, batch_size=resolved.batch_size
-    )
+def _tokens(resolved: Resolved, file: TrainingFile, training: FileFindings) -> int:
+    share = file.n_examples / training.n_examples
+    return round(resolved.n_epochs * training.tokens * share)
+
+
+def _steps(resolved: Resolved, file: TrainingFile) -> int:
+    return count_steps(file.n_examples, n_epochs=resolved.n_epochs, batch_size=resolved.batch_size)
 
 
 def _seconds(base: BaseModelInfo, tokens: int | None, measured: Sequence[Event]) -> Estimate:

@@ -55,6 +55,7 @@ def step_done(step: StepDone) -> NewEvent:
     data |= {
         "learning_rate": step.learning_rate,
         "grad_norm": round(step.grad_norm, 5),
+        "grad_clipped": step.grad_clipped,
         "tokens": step.tokens,
         "seconds": round(step.seconds, 4),
     }

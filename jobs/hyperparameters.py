@@ -8,7 +8,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.lora_layers import LinearLayers, count_parameters, target_modules, targeted
+from schemas.bases import BaseModelInfo
 from schemas.fine_tuning import Hyperparameters
+from schemas.training import LoraSpec, OptimizerSpec
 
 _EPOCHS: Final = 3
 _FEW_EXAMPLES: Final = 100
@@ -33,6 +36,22 @@ _WIDTH_EXPONENTS: Final = {"llama": 0.781, "mistral": 0.781, "qwen": 0.0775}
 cookbook's fit over Llama and Qwen models. Mistral is built like Llama."""
 _UNKNOWN_EXPONENT: Final = min(_WIDTH_EXPONENTS.values())
 
+_RANK: Final = 16
+_ALPHA_OF_RANK: Final = 2
+"""The rate's rule was fitted where alpha / rank stays the same: then the best rate does too."""
+_RSLORA_ALPHA: Final = 8
+"""With which rank 16 counts as much under rsLoRA, 8 / sqrt(16), as it does without: 32 / 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFile:
+    """What is trained on, counted."""
+
+    n_examples: int
+    """At least 1; without those that are held out."""
+    n_trained_tokens: int = 0
+    """That are learned from, in one epoch; 0: not counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -44,12 +63,45 @@ class Resolved:
     learning_rate_multiplier: float
     learning_rate: float
     """The peak, already multiplied."""
+    lora: LoraSpec
+    optimizer: OptimizerSpec
     reasons: list[str]
     """A sentence for each number that the user did not choose, or not so."""
+    warnings: list[str]
+    """What may come out worse than the user expects."""
+
+    def shown(self, asked: Hyperparameters) -> Hyperparameters:
+        """Return what the job shows from now on: OpenAI's three as numbers, the rest as asked."""
+        return asked.model_copy(
+            update={
+                "n_epochs": self.n_epochs,
+                "batch_size": self.batch_size,
+                "learning_rate_multiplier": self.learning_rate_multiplier,
+            }
+        )
+
+    def in_full(self, asked: Hyperparameters) -> Hyperparameters:
+        """Return every number, whoever chose it."""
+        lora, optimizer = self.lora, self.optimizer
+        return self.shown(asked).model_copy(
+            update={
+                "lora_rank": lora.rank,
+                "lora_alpha": lora.alpha,
+                "lora_dropout": lora.dropout,
+                "lora_target_modules": asked.lora_target_modules or "all-linear",
+                "use_rslora": lora.use_rslora,
+                **optimizer.model_dump(),
+            }
+        )
 
 
 def resolve(
-    asked: Hyperparameters, *, n_examples: int, hidden_size: int, model_type: str
+    asked: Hyperparameters,
+    file: TrainingFile,
+    base: BaseModelInfo,
+    *,
+    layers: LinearLayers,
+    goes_on: bool = False,
 ) -> Resolved:
     """Return numbers for what is `"auto"`, and the others as they were asked for.
 
@@ -57,30 +109,45 @@ def resolve(
 
     Args:
         asked: What the user chose.
-        n_examples: Of the training file; at least 1.
-        hidden_size: Of the base.
-        model_type: Of the base, transformers' word.
+        file: What is trained on.
+        base: That learns.
+        layers: Its linear layers; empty: not known, and nothing is said of what an adapter holds.
+        goes_on: Whether an earlier adapter is trained further; it keeps its shape.
     """
     reasons: list[str] = []
     n_epochs = asked.n_epochs
     if n_epochs == "auto":
-        n_epochs, reason = _auto_epochs(n_examples)
+        n_epochs, reason = _auto_epochs(file.n_examples)
         reasons.append(reason)
     batch_size = asked.batch_size
     if batch_size == "auto":
-        batch_size, reason = _auto_batch(n_examples)
+        batch_size, reason = _auto_batch(file.n_examples)
         reasons.append(reason)
-    elif batch_size > n_examples:
-        reasons.append(f"A batch of {batch_size} is more than the {n_examples} examples there are.")
-        batch_size = n_examples
+    elif batch_size > file.n_examples:
+        reasons.append(
+            f"A batch of {batch_size} is more than the {file.n_examples} examples there are."
+        )
+        batch_size = file.n_examples
     multiplier = asked.learning_rate_multiplier
     multiplier = 1.0 if multiplier == "auto" else multiplier
-    rate = _base_rate(hidden_size, model_type) * math.sqrt(batch_size)
+    rate = _base_rate(base.hidden_size, base.model_type) * math.sqrt(batch_size)
     reasons.append(
-        f"The learning rate {rate:.1e}, times {multiplier:g}, is LoRA's for a {model_type} model "
-        f"{hidden_size} wide and this batch."
+        f"The learning rate {rate:.1e}, times {multiplier:g}, is LoRA's for a {base.model_type} model "
+        f"{base.hidden_size} wide and this batch."
     )
-    return Resolved(n_epochs, batch_size, multiplier, multiplier * rate, reasons)
+    lora, optimizer = _lora(asked, layers), _optimizer(asked)
+    changed = targeted(layers, lora.target_modules)
+    reasons += [_schedule_in_words(optimizer), _adapter_in_words(lora, changed, goes_on=goes_on)]
+    return Resolved(
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate_multiplier=multiplier,
+        learning_rate=multiplier * rate,
+        lora=lora,
+        optimizer=optimizer,
+        reasons=reasons,
+        warnings=[] if goes_on else _too_small(lora, changed, file.n_trained_tokens),
+    )
 
 
 def count_steps(n_examples: int, *, n_epochs: int, batch_size: int) -> int:
@@ -114,3 +181,61 @@ def _base_rate(hidden_size: int, model_type: str) -> float:
     )
     exponent = next(exponents, _UNKNOWN_EXPONENT)
     return float(_FULL_RATE * _LORA_FACTOR * (_REFERENCE_WIDTH / hidden_size) ** exponent)
+
+
+def _lora(asked: Hyperparameters, layers: LinearLayers) -> LoraSpec:
+    rank = asked.lora_rank or _RANK
+    use_rslora = bool(asked.use_rslora)
+    alpha = asked.lora_alpha or (_RSLORA_ALPHA if use_rslora else _ALPHA_OF_RANK * rank)
+    return LoraSpec(
+        rank=rank,
+        alpha=alpha,
+        dropout=asked.lora_dropout or 0.0,
+        target_modules=target_modules(asked.lora_target_modules, layers),
+        use_rslora=use_rslora,
+    )
+
+
+def _optimizer(asked: Hyperparameters) -> OptimizerSpec:
+    wishes = asked.model_dump(include=set(OptimizerSpec.model_fields))
+    return OptimizerSpec.model_validate(wishes)
+
+
+def _schedule_in_words(optimizer: OptimizerSpec) -> str:
+    then = {
+        "linear": "falls linearly to 0",
+        "cosine": "falls to 0 along a cosine",
+        "constant": "stays",
+    }[optimizer.lr_scheduler_type]
+    cut = f"cut to {optimizer.max_grad_norm:g}" if optimizer.max_grad_norm else "never cut"
+    return (
+        f"The rate rises over {optimizer.warmup_ratio:.0%} of the steps, then {then}; gradients "
+        f"are {cut}."
+    )
+
+
+def _adapter_in_words(lora: LoraSpec, changed: LinearLayers, *, goes_on: bool) -> str:
+    if goes_on:
+        return "The adapter keeps the rank, alpha and layers that it has."
+    kind = "Rank-stabilized LoRA" if lora.use_rslora else "LoRA"
+    where = ", ".join(lora.target_modules or ["every linear layer"])
+    held = f": {count_parameters(changed, rank=lora.rank):,} parameters" if changed else ""
+    return f"{kind} of rank {lora.rank} and alpha {lora.alpha} on {where}{held}."
+
+
+def _too_small(lora: LoraSpec, changed: LinearLayers, n_trained_tokens: int) -> list[str]:
+    """Warn where an adapter has fewer parameters than there are tokens to learn.
+
+    From there on LoRA falls behind full fine-tuning ("LoRA Without Regret", 2025: a parameter holds
+    about two bits, and a token asks for about one).
+    """
+    n_parameters = count_parameters(changed, rank=lora.rank)
+    if not n_parameters or n_parameters >= n_trained_tokens:
+        return []
+    enough = math.ceil(n_trained_tokens * lora.rank / n_parameters)
+    warning = (
+        f"The file has {n_trained_tokens:,} tokens to learn from, the adapter {n_parameters:,} "
+        "parameters. With fewer parameters than tokens, LoRA learns less of a file than it could: "
+        f"lora_rank {enough} would hold them."
+    )
+    return [warning]

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
-from pydantic import JsonValue
-
+from jobs.hyperparameter_requests import asked_hyperparameters, check_hyperparameters
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.errors import FileNotFound, InvalidRequest
 from schemas.fine_tuning import Hyperparameters, Integration, WandbIntegration
-from schemas.fine_tuning_requests import HyperparametersRequest, JobCreate
+from schemas.fine_tuning_requests import JobCreate
 from schemas.ids import TunedModelName
 
 _MAX_SUFFIX: Final = 64
@@ -44,6 +43,13 @@ async def accept(services: Services, caller: Caller, request: JobCreate) -> Acce
     await _check_file(services, caller, request.training_file, param="training_file")
     if request.validation_file is not None:
         await _check_file(services, caller, request.validation_file, param="validation_file")
+    await check_hyperparameters(
+        hyperparameters,
+        request,
+        services.catalog.get(base),
+        max_rank=services.settings.max_lora_rank,
+        goes_on=init_adapter_id is not None,
+    )
     return Accepted(model, base, init_adapter_id, hyperparameters, clean_suffix(request.suffix))
 
 
@@ -63,34 +69,6 @@ def clean_suffix(suffix: str | None) -> str:
             code="invalid_value",
         )
     return clean
-
-
-def asked_hyperparameters(request: JobCreate) -> Hyperparameters:
-    """Return what was asked for in `method.supervised` or, deprecated, at the top, number by number.
-
-    `"auto"`, null and absent are no wish: the other place may have one.
-
-    Raises:
-        InvalidRequest: Both places wish, and not the same.
-    """
-    supervised = request.method.supervised if request.method else None
-    nested = (supervised.hyperparameters if supervised else None) or HyperparametersRequest()
-    top = request.hyperparameters or HyperparametersRequest()
-    wishes: dict[str, JsonValue] = {}
-    for name in HyperparametersRequest.model_fields:
-        values = [value for value in (getattr(nested, name), getattr(top, name)) if value]
-        numbers = [value for value in values if value != "auto"]
-        if len(set(numbers)) > 1:
-            raise InvalidRequest(
-                f"Invalid value: 'hyperparameters.{name}' is {numbers[1]} and "
-                f"'method.supervised.hyperparameters.{name}' is {numbers[0]}. Send one of them: "
-                "'hyperparameters' is deprecated.",
-                param=f"hyperparameters.{name}",
-                code="invalid_value",
-            )
-        if numbers:
-            wishes[name] = numbers[0]
-    return Hyperparameters.model_validate(wishes)
 
 
 def integrations_of(request: JobCreate, *, job_id: str) -> list[Integration]:

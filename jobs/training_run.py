@@ -9,8 +9,10 @@ from typing import Final
 
 from jobs import events
 from jobs.claims import Claim
-from jobs.hyperparameters import Resolved, resolve
+from jobs.holding_out import count_held_out, hold_out
+from jobs.hyperparameters import Resolved, TrainingFile, resolve
 from jobs.job_usage import device_time_counted
+from jobs.lora_layers import layers_of
 from jobs.publishing import publish, publish_checkpoint
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
@@ -18,7 +20,7 @@ from jobs.trainer import Trainer, TrainerDied, TrainerLeft, start_trainer
 from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
-from schemas.fine_tuning import Hyperparameters, Method, Supervised
+from schemas.fine_tuning import Method, Supervised
 from schemas.training import (
     CheckpointSaved,
     Noted,
@@ -48,11 +50,17 @@ async def train(claim: Claim) -> None:
     services, record = claim.services, claim.record
     base = claim.base()
     await services.engines.want(base)
+    asked = record.job.hyperparameters
+    held_out = count_held_out(record.plan.n_examples, asked.validation_split)
     resolved = resolve(
-        record.job.hyperparameters,
-        n_examples=record.plan.n_examples,
-        hidden_size=base.hidden_size,
-        model_type=base.model_type,
+        asked,
+        TrainingFile(
+            n_examples=record.plan.n_examples - held_out,
+            n_trained_tokens=record.plan.n_trained_tokens,
+        ),
+        base,
+        layers=await asyncio.to_thread(layers_of, base.directory),
+        goes_on=record.plan.init_adapter_id is not None,
     )
     await claim.change(lambda record: _with_numbers(record, resolved))
     work_dir = services.blobs.work_dir(claim.job_id)
@@ -167,20 +175,22 @@ class _StepLog:
 
 
 def _with_numbers(record: JobRecord, resolved: Resolved) -> Outcome:
-    numbers = Hyperparameters(
-        n_epochs=resolved.n_epochs,
-        batch_size=resolved.batch_size,
-        learning_rate_multiplier=resolved.learning_rate_multiplier,
-    )
+    asked = record.job.hyperparameters
+    numbers = resolved.shown(asked)
     method = Method(supervised=Supervised(hyperparameters=numbers))
     job = record.job.model_copy(update={"hyperparameters": numbers, "method": method})
     told = events.noted(
         "hyperparameters",
         f"Training for {resolved.n_epochs} epoch(s), {resolved.batch_size} example(s) a step, "
         f"learning rate {resolved.learning_rate:.2g}: {' '.join(resolved.reasons)}",
-        **numbers.model_dump(),
+        learning_rate=resolved.learning_rate,
+        **resolved.in_full(asked).model_dump(),
     )
-    return Outcome(record=record.model_copy(update={"job": job}), events=[told])
+    warned = [
+        events.noted(f"hyperparameters-{number}", warning, level="warn")
+        for number, warning in enumerate(resolved.warnings)
+    ]
+    return Outcome(record=record.model_copy(update={"job": job}), events=[told, *warned])
 
 
 def _note_start(claim: Claim, event: TrainingStarted) -> NewEvent:
@@ -195,17 +205,13 @@ async def _spec(
     claim: Claim, base: BaseModelInfo, resolved: Resolved, work_dir: Path
 ) -> TrainingSpec:
     record, services = claim.record, claim.services
-    validation_file = record.job.validation_file
+    training_path, validation_path = await _files(claim, work_dir)
     return TrainingSpec(
         base_dir=base.directory,
         base_name=base.name,
         base_digest=base.digest,
-        training_path=await _readable(claim, record.job.training_file, param="training_file"),
-        validation_path=(
-            None
-            if validation_file is None
-            else await _readable(claim, validation_file, param="validation_file")
-        ),
+        training_path=training_path,
+        validation_path=validation_path,
         init_adapter_dir=await _initial_adapter(claim, work_dir),
         work_dir=work_dir,
         n_epochs=resolved.n_epochs,
@@ -213,10 +219,32 @@ async def _spec(
         learning_rate=resolved.learning_rate,
         seed=record.job.seed,
         context_length=base.context_length,
+        lora=resolved.lora,
+        optimizer=resolved.optimizer,
+        early_stopping=record.job.hyperparameters.early_stopping,
         n_threads=services.settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1),
         resume_every_seconds=services.settings.resume_every_seconds,
         reported_step=await services.store.jobs.last_step(claim.job_id),
     )
+
+
+async def _files(claim: Claim, work_dir: Path) -> tuple[Path, Path | None]:
+    """Return what is trained on, and what is measured on."""
+    job = claim.record.job
+    training = await _readable(claim, job.training_file, param="training_file")
+    share = job.hyperparameters.validation_split
+    if share is not None:
+        return await asyncio.to_thread(
+            hold_out,
+            training,
+            work_dir / "split",
+            n_examples=claim.record.plan.n_examples,
+            share=share,
+            seed=job.seed,
+        )
+    if job.validation_file is None:
+        return training, None
+    return training, await _readable(claim, job.validation_file, param="validation_file")
 
 
 async def _readable(claim: Claim, file_id: str, *, param: str) -> Path:

@@ -95,7 +95,9 @@ async def _path(claim: Claim, file_id: str, *, param: str) -> Path:
 
 def _queued(record: JobRecord, report: DatasetReport, warnings: Sequence[str]) -> Outcome:
     job = advance(record.job, "queued", now=int(time.time()))
-    plan = record.plan.model_copy(update={"n_examples": report.n_examples})
+    plan = record.plan.model_copy(
+        update={"n_examples": report.n_examples, "n_trained_tokens": report.loss_tokens}
+    )
     released = record.model_copy(
         update={"job": job, "plan": plan, "owner": None, "lease_until": 0.0}
     )

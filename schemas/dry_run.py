@@ -89,6 +89,8 @@ class DryRun(Schema):
     """The peak, already multiplied."""
     reasons: list[str]
     """Why these numbers."""
+    warnings: list[str]
+    """What may come out worse than expected."""
     n_steps: int | None
     trained_tokens: int | None
     """What the job would show: tokens of all epochs."""

@@ -1,6 +1,6 @@
 """Fine-tuning jobs, as `/v1/fine_tuning/jobs` shows them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -10,17 +10,64 @@ JobStatus = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
 ]
 Auto = Literal["auto"]
+LrScheduler = Literal["linear", "cosine", "constant"]
+LoraTargets = Literal["all-linear", "attention", "mlp"]
+
+_T = TypeVar("_T")
 
 MAX_SEED = 2**31 - 1
 
 
+class EarlyStopping(Schema):
+    """When a job stops before its last epoch."""
+
+    patience: int
+    """Measurements of the whole validation file in a row that may bring nothing."""
+    min_gain: float
+    """Nats by which the loss must fall to count as a gain."""
+    metric: Literal["full_valid_loss"] = "full_valid_loss"
+
+
+# What nobody asked for is not there: OpenAI's clients see OpenAI's three.
+_Wish = Annotated[_T | None, Field(exclude_if=lambda wish: wish is None)]
+
+
 class Hyperparameters(Schema):
-    """What a job shows: `"auto"` until training starts, then the number that was used."""
+    """What a job shows: `"auto"` until training starts, then the number that was used.
+
+    Of the extensions a job shows those that were asked for, a dry run all.
+    """
 
     n_epochs: int | Auto = "auto"
     batch_size: int | Auto = "auto"
     """Examples in each optimizer step."""
     learning_rate_multiplier: float | Auto = "auto"
+    lora_rank: _Wish[int] = None
+    """Ours: rank of the adapter's matrices."""
+    lora_alpha: _Wish[int] = None
+    """Ours: the adapter counts alpha / rank times; with `use_rslora` alpha / the root of rank."""
+    lora_dropout: _Wish[float] = None
+    """Ours: share of an adapter's inputs that is left out at random while training."""
+    lora_target_modules: _Wish[LoraTargets | list[str]] = None
+    """Ours: which linear layers get an adapter."""
+    use_rslora: _Wish[bool] = None
+    """Ours: rank-stabilized LoRA."""
+    loraplus_lr_ratio: _Wish[float] = None
+    """Ours: how much faster than A the adapter's B learns (LoRA+)."""
+    lr_scheduler_type: _Wish[LrScheduler] = None
+    """Ours: how the learning rate falls after its warm-up."""
+    warmup_ratio: _Wish[float] = None
+    """Ours: share of the steps in which the learning rate rises."""
+    weight_decay: _Wish[float] = None
+    """Ours: AdamW's, on the adapter."""
+    max_grad_norm: _Wish[float] = None
+    """Ours: longer gradients are cut to this length; 0: never."""
+    label_smoothing_factor: _Wish[float] = None
+    """Ours: share of the probability that the loss wants spread over all tokens."""
+    early_stopping: _Wish[EarlyStopping] = None
+    """Ours: when to stop before the last epoch."""
+    validation_split: _Wish[float] = None
+    """Ours: share of the training file that is held out to validate with."""
 
 
 class JobError(Schema):

@@ -6,15 +6,31 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Schema
-from schemas.fine_tuning import EventLevel
+from schemas.fine_tuning import EarlyStopping, EventLevel, LrScheduler
 
 
 class LoraSpec(Schema):
-    """The shape of the adapter. Every linear layer but the head gets one."""
+    """The shape of the adapter."""
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    target_modules: tuple[str, ...] | None = None
+    """Ends of the names of the layers that get one; None: every linear layer but the head."""
+    use_rslora: bool = False
+
+
+class OptimizerSpec(Schema):
+    """How the adapter learns: AdamW, and what it is told at each step."""
+
+    lr_scheduler_type: LrScheduler = "linear"
+    warmup_ratio: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    """0: gradients are never cut."""
+    label_smoothing_factor: float = 0.0
+    loraplus_lr_ratio: float = 1.0
+    """The learning rate of B over that of A."""
 
 
 class TrainingSpec(Schema):
@@ -30,7 +46,7 @@ class TrainingSpec(Schema):
     """JSON Lines that `jobs.dataset` has passed."""
     validation_path: Path | None = None
     init_adapter_dir: Path | None = None
-    """An earlier adapter to go on from; its rank and alpha win over `lora`."""
+    """An earlier adapter to go on from; its shape wins over `lora`, but for the dropout."""
     work_dir: Path
     """The run's own: resume points and adapters. A run that finds resume points goes on from the newest whole one."""
     n_epochs: int
@@ -42,6 +58,8 @@ class TrainingSpec(Schema):
     context_length: int
     """Tokens; what is longer is cut at the end."""
     lora: LoraSpec = LoraSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    early_stopping: EarlyStopping | None = None
     n_threads: int = 1
     reported_step: int = 0
     """The last step that is recorded already; a run that goes on tells again of those after it."""
@@ -73,6 +91,9 @@ class StepDone(Schema):
     train_mean_token_accuracy: float
     learning_rate: float
     grad_norm: float
+    """Before it was cut to `max_grad_norm`."""
+    grad_clipped: bool = False
+    """Whether it was."""
     tokens: int
     """Tokens of this step's examples, trained or not."""
     seconds: float

@@ -16,6 +16,8 @@ class Plan(Schema):
     """The adapter it goes on from."""
     n_examples: int = 0
     """Counted by validation."""
+    n_trained_tokens: int = 0
+    """That are learned from, in one epoch; counted by validation."""
 
 
 class JobRecord(Schema):

@@ -84,4 +84,4 @@ def _fresh_run(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "
             f"{model.vocabulary_size - 1}."
         )
-    return Run(model, seed=spec.seed, tell=tell)
+    return Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=tell)

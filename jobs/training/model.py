@@ -114,7 +114,7 @@ class TunedModel:
         if spec.init_adapter_dir is None:
             peft = get_peft_model(base.network, _new_adapter(spec.lora))
         else:
-            peft = _with_adapter(base.network, spec.init_adapter_dir)
+            peft = _with_adapter(base.network, spec.init_adapter_dir, spec.lora.dropout)
         return cls(
             peft=peft.eval(),
             network=base.network,
@@ -249,18 +249,21 @@ def _new_adapter(lora: LoraSpec) -> LoraConfig:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules="all-linear",  # PEFT's word for every linear layer but the head
+        # PEFT's word for every linear layer but the head
+        target_modules="all-linear" if lora.target_modules is None else list(lora.target_modules),
+        use_rslora=lora.use_rslora,
         bias="none",
         task_type="CAUSAL_LM",
     )
 
 
-def _with_adapter(network: PreTrainedModel, adapter_dir: Path) -> PeftModel:
+def _with_adapter(network: PreTrainedModel, adapter_dir: Path, dropout: float) -> PeftModel:
     """Give the base an earlier adapter, to train on."""
     try:
         config = LoraConfig.from_pretrained(str(adapter_dir))
         weights = load_file(adapter_dir / WEIGHTS)
         config.inference_mode = False
+        config.lora_dropout = dropout
         config.base_model_name_or_path = None
         peft = get_peft_model(network, config)
         loaded = set_peft_model_state_dict(peft, weights)

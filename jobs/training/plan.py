@@ -7,11 +7,9 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
-from schemas.training import TrainingSpec
-
-_WARM_UP: Final = 0.05
+from schemas.training import OptimizerSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,8 @@ class Plan:
     n_epochs: int
     seed: int
     peak_learning_rate: float
+    optimizer: OptimizerSpec
+    """How the rate rises and falls."""
 
     @classmethod
     def of(cls, spec: TrainingSpec, *, n_examples: int) -> Self:
@@ -33,6 +33,7 @@ class Plan:
             n_epochs=spec.n_epochs,
             seed=spec.seed,
             peak_learning_rate=spec.learning_rate,
+            optimizer=spec.optimizer,
         )
 
     @property
@@ -61,14 +62,21 @@ class Plan:
         return epoch if epoch and not rest else None
 
     def learning_rate(self, step: int) -> float:
-        """Return the rate of a step, from 1: up over 5 % of the steps, then linearly to 0.
+        """Return the rate of a step, from 1: linearly up in the warm-up, then as scheduled.
 
         Zero would be the step after the last: no step is wasted.
         """
-        warm_up = max(1, round(_WARM_UP * self.total_steps))
-        rising = step / warm_up
-        falling = (self.total_steps + 1 - step) / (self.total_steps + 1 - warm_up)
-        return self.peak_learning_rate * min(rising, falling)
+        warm_up = max(1, round(self.optimizer.warmup_ratio * self.total_steps))
+        if step < warm_up:
+            return self.peak_learning_rate * step / warm_up
+        left = (self.total_steps + 1 - step) / (self.total_steps + 1 - warm_up)
+        match self.optimizer.lr_scheduler_type:
+            case "linear":
+                return self.peak_learning_rate * left
+            case "cosine":
+                return self.peak_learning_rate * (1 - math.cos(math.pi * left)) / 2
+            case "constant":
+                return self.peak_learning_rate
 
     def _order(self, epoch: int) -> list[int]:
         order = list(range(self.n_examples))

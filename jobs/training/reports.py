@@ -79,6 +79,7 @@ class Reports:
             train_mean_token_accuracy=taken.accuracy,
             learning_rate=taken.learning_rate,
             grad_norm=taken.grad_norm,
+            grad_clipped=taken.is_clipped,
             tokens=taken.n_tokens,
             seconds=taken.seconds,
             valid_loss=sample.loss if sample else None,

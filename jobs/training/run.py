@@ -15,9 +15,7 @@ from jobs.training.group import ALONE, Group
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from jobs.training.scores import Means, Score, count_trained, score
-from schemas.training import Noted
-
-_MAX_GRAD_NORM = 1.0
+from schemas.training import Noted, OptimizerSpec
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,11 @@ class Taken:
     accuracy: float
     learning_rate: float
     grad_norm: float
-    """Before clipping to 1."""
+    """Before clipping."""
     n_tokens: int
     """Of the conversations, trained or not."""
     seconds: float
+    is_clipped: bool = False
 
 
 class Run:
@@ -40,6 +39,7 @@ class Run:
 
     Args:
         model: Its adapter is trained.
+        optimizer: How it learns.
         seed: Of the adapter's dropout.
         tell: Takes what the user should know while a step is under way.
         group: The processes that take each step together.
@@ -49,6 +49,7 @@ class Run:
         self,
         model: TunedModel,
         *,
+        optimizer: OptimizerSpec,
         seed: int,
         tell: Callable[[Noted], None],
         group: Group = ALONE,
@@ -61,7 +62,9 @@ class Run:
         self._seed = seed
         self._tell = tell
         self._parameters = list(model.parameters.values())
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0, fused=True)
+        self._asked = optimizer
+        self._max_grad_norm = optimizer.max_grad_norm or math.inf
+        self._optimizer = _adamw(model, optimizer)
 
     def take_step(self, batch: Batch, *, learning_rate: float) -> Taken:
         """Learn from one batch: one optimizer step, whatever the micro-batches.
@@ -71,7 +74,8 @@ class Run:
         """
         began = time.perf_counter()
         self.step += 1
-        self._optimizer.param_groups[0]["lr"] = learning_rate
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = learning_rate * parameters["lr_ratio"]
         n_trained = count_trained(batch.documents)
         scores = self.budget.run(
             self.group.share(batch.documents),
@@ -79,7 +83,7 @@ class Run:
             pack=self.model.layout.pack,
         )
         self.group.add_up([parameter.grad for parameter in self._parameters])
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._optimizer.step()
         # Waits for the device, once.
         means = Means.of(scores, n_trained=n_trained, group=self.group)
@@ -88,6 +92,7 @@ class Run:
             accuracy=means.accuracy,
             learning_rate=learning_rate,
             grad_norm=float(grad_norm),
+            is_clipped=float(grad_norm) > self._max_grad_norm,
             n_tokens=batch.n_tokens,
             seconds=time.perf_counter() - began,
         )
@@ -141,10 +146,23 @@ class Run:
             parameter.grad = torch.zeros_like(parameter)
         # The dropout of a step follows from the step, so that a resumed run drops the same.
         torch.manual_seed(self._seed * 1_000_003 + self.step)
+        smoothing = self._asked.label_smoothing_factor
         scores = []
         with self.model.training():
             for micro_batch in micro_batches:
-                sums = score(self.model, micro_batch)
-                (sums.loss / n_trained).backward()
-                scores.append(Score(loss=sums.loss.detach(), hits=sums.hits))
+                sums = score(self.model, micro_batch, label_smoothing=smoothing)
+                (sums.objective / n_trained).backward()
+                scores.append(sums.detached())
         return scores
+
+
+def _adamw(model: TunedModel, asked: OptimizerSpec) -> torch.optim.AdamW:
+    """Return an optimizer in which B may learn faster than A (LoRA+, arXiv 2402.12354)."""
+    halves: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.parameters.items():
+        halves["lora_B" in name].append(parameter)
+    groups = [
+        {"params": halves[False], "lr_ratio": 1.0},
+        {"params": halves[True], "lr_ratio": asked.loraplus_lr_ratio},
+    ]
+    return torch.optim.AdamW(groups, weight_decay=asked.weight_decay, fused=True)

@@ -23,16 +23,32 @@ class Score(NamedTuple):
     """(), float32, nats."""
     hits: Tensor
     """(), int64: how often the likeliest token was the right one."""
+    objective: Tensor
+    """(), float32, nats: what training makes smaller; the loss, but for label smoothing."""
+
+    def detached(self) -> Self:
+        """Return the same without what a backward pass needs."""
+        return self._replace(loss=self.loss.detach(), objective=self.objective.detach())
 
 
-def score(model: TunedModel, documents: list[Document]) -> Score:
-    """Run the documents and compare with what they say."""
+def score(model: TunedModel, documents: list[Document], *, label_smoothing: float = 0.0) -> Score:
+    """Run the documents and compare with what they say.
+
+    Args:
+        model: As it is.
+        documents: At least one.
+        label_smoothing: Share of the objective that wants all tokens equally likely; the loss that
+            is shown stays without it, to be compared with validation's.
+    """
     logits = model.logits(documents).float()
     wanted = targets(documents, logits.device)
-    return Score(
-        loss=F.cross_entropy(logits, wanted, reduction="sum"),
-        hits=(logits.detach().argmax(-1) == wanted).sum(),
-    )
+    loss = F.cross_entropy(logits, wanted, reduction="sum")
+    objective = loss
+    if label_smoothing:
+        objective = F.cross_entropy(
+            logits, wanted, reduction="sum", label_smoothing=label_smoothing
+        )
+    return Score(loss=loss, hits=(logits.detach().argmax(-1) == wanted).sum(), objective=objective)
 
 
 class Means(NamedTuple):

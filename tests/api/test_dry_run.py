@@ -94,6 +94,26 @@ def test_a_good_file(dry) -> None:
     assert client.fine_tuning.jobs.list().data == []
 
 
+def test_every_number_is_shown(dry) -> None:
+    """Also what nobody asked for; what is held out is not trained on."""
+    client, _ = dry
+    wishes = {"batch_size": 1, "n_epochs": 1, "lora_rank": 2, "validation_split": 0.25}
+    told = ask(client, upload(client, *[GOOD] * 12), hyperparameters=wishes)
+    numbers = told["hyperparameters"]
+    assert (numbers["lora_rank"], numbers["lora_alpha"], numbers["validation_split"]) == (
+        2,
+        4,
+        0.25,
+    )
+    assert (numbers["lr_scheduler_type"], numbers["max_grad_norm"]) == ("linear", 1.0)
+    assert told["n_steps"] == 9
+    assert told["trained_tokens"] == round(told["training"]["tokens"] * 9 / 12)
+    assert told["reasons"][-1].startswith(
+        "LoRA of rank 2 and alpha 4 on every linear layer: 40,704"
+    )
+    assert told["warnings"] == []
+
+
 def test_findings_by_line(dry) -> None:
     """Each bad line is named, cut examples are warned of, and the job's error is told before there is one."""
     client, _ = dry

@@ -89,6 +89,53 @@ def test_nothing_but_the_required_is_needed(strict: OpenAI, http: httpx.Client, 
     assert 0 <= job.seed < 2**31
 
 
+def test_extensions_pass_through_the_sdk(client: OpenAI, strict: OpenAI, file_id: str) -> None:
+    """The SDK sends keys that it does not know; the job shows those that were asked for, and no other."""
+    wishes = {
+        "n_epochs": 2,
+        "lora_rank": 8,
+        "lora_target_modules": "all-linear",
+        "lr_scheduler_type": "cosine",
+        "use_rslora": False,
+        "early_stopping": {"patience": 2},
+        "validation_split": 0.1,
+    }
+    method = {"type": "supervised", "supervised": {"hyperparameters": wishes}}
+    made = create(client, file_id, method=method)
+    job = strict.fine_tuning.jobs.retrieve(made.id)
+    shown = job.method.supervised.hyperparameters.to_dict()
+    stopping = {"patience": 2, "min_gain": 0.0, "metric": "full_valid_loss"}
+    assert shown == wishes | {
+        "batch_size": "auto", "learning_rate_multiplier": "auto", "early_stopping": stopping,
+    }  # fmt: skip
+    assert job.hyperparameters.to_dict() == shown
+
+
+def test_without_extensions_a_job_is_as_at_openai(http: httpx.Client, file_id: str) -> None:
+    """Three keys, not one more."""
+    job = http.post(JOBS, json={"model": "nano", "training_file": file_id}).json()
+    three = dict.fromkeys(("n_epochs", "batch_size", "learning_rate_multiplier"), "auto")
+    assert job["hyperparameters"] == three
+    assert job["method"] == {"type": "supervised", "supervised": {"hyperparameters": three}}
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code", "param"),
+    [
+        ({"lora_rank": 65}, "integer_above_max_value", "lora_rank"),
+        ({"lora_dropout": 1}, "decimal_above_max_value", "lora_dropout"),
+        ({"early_stopping": {}}, "invalid_parameter_combination", "early_stopping"),
+    ],
+)
+def test_an_extension_that_cannot_be_had(client: OpenAI, file_id: str, wishes, code, param) -> None:
+    """Is refused at creation, by its name."""
+    method = {"type": "supervised", "supervised": {"hyperparameters": wishes}}
+    with pytest.raises(BadRequestError) as caught:
+        create(client, file_id, method=method)
+    where = f"method.supervised.hyperparameters.{param}"
+    assert (caught.value.code, caught.value.param) == (code, where)
+
+
 @pytest.mark.parametrize("type_", ["dpo", "reinforcement"])
 def test_a_method_that_we_do_not_train_is_refused(client: OpenAI, file_id: str, type_) -> None:
     """By its type, never accepted and ignored."""

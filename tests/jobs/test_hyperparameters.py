@@ -6,14 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.hyperparameters import count_steps, resolve
-from schemas.fine_tuning import Hyperparameters
+from jobs.bases.catalog import NANO_DIRECTORY
+from jobs.hyperparameters import TrainingFile, count_steps, resolve
+from jobs.lora_layers import layers_of
+from schemas.bases import BaseModelInfo
+from schemas.fine_tuning import EarlyStopping, Hyperparameters
+from schemas.training import LoraSpec, OptimizerSpec
 
 AUTO = Hyperparameters()
 
 
-def resolved(n_examples, asked=AUTO, hidden_size=576, model_type="llama"):
-    return resolve(asked, n_examples=n_examples, hidden_size=hidden_size, model_type=model_type)
+def base(hidden_size=576, model_type="llama"):
+    return BaseModelInfo(
+        name="b",
+        directory=NANO_DIRECTORY,
+        context_length=512,
+        hidden_size=hidden_size,
+        model_type=model_type,
+        n_parameters=1,
+        digest="d",
+        created=1,
+    )
+
+
+def resolved(n_examples, asked=AUTO, hidden_size=576, model_type="llama", **more):
+    file = TrainingFile(n_examples, n_trained_tokens=more.pop("n_trained_tokens", 0))
+    layers = more.pop("layers", {})
+    return resolve(asked, file, base(hidden_size, model_type), layers=layers, **more)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +110,11 @@ def test_multiplier():
 
 
 def test_asked_for_is_kept():
-    """What the user chose is used as it is, and is given no reason but the learning rate's."""
+    """What the user chose is used as it is, and is given no reason."""
     asked = Hyperparameters(n_epochs=7, batch_size=3, learning_rate_multiplier=0.5)
     found = resolved(1_000, asked)
     assert (found.n_epochs, found.batch_size, found.learning_rate_multiplier) == (7, 3, 0.5)
-    assert len(found.reasons) == 1
+    assert not any("epochs" in reason or "Batches" in reason for reason in found.reasons)
 
 
 def test_batch_is_at_most_the_file():
@@ -125,3 +144,106 @@ def test_always_usable(n_examples, hidden_size, model_type):
 def test_last_batch_counts():
     """A step is taken for what remains of an epoch."""
     assert count_steps(10, n_epochs=2, batch_size=4) == 6
+
+
+def test_defaults():
+    """What nobody chose is what recipes agree on, and what the trainer does unasked."""
+    found = resolved(100)
+    assert found.lora == LoraSpec(rank=16, alpha=32, dropout=0.0, target_modules=None)
+    assert found.optimizer == OptimizerSpec()
+    assert found.optimizer.model_dump() == {
+        "lr_scheduler_type": "linear",
+        "warmup_ratio": 0.05,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "label_smoothing_factor": 0.0,
+        "loraplus_lr_ratio": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "alpha", "scale"),
+    [
+        ({}, 32, 2.0),
+        ({"lora_rank": 4}, 8, 2.0),
+        ({"lora_rank": 64}, 128, 2.0),
+        ({"lora_rank": 64, "lora_alpha": 16}, 16, 0.25),
+        ({"use_rslora": True}, 8, 2.0),
+        ({"use_rslora": True, "lora_rank": 64}, 8, 1.0),
+        ({"use_rslora": True, "lora_alpha": 32}, 32, 8.0),
+    ],
+)
+def test_alpha_follows_rank(asked, alpha, scale):
+    """So that an adapter of any rank counts twice, as where the learning rate was fitted."""
+    lora = resolved(100, Hyperparameters(**asked)).lora
+    assert lora.alpha == alpha
+    assert lora.alpha / (lora.rank**0.5 if lora.use_rslora else lora.rank) == scale
+
+
+def test_wishes_are_kept():
+    """Each extension that is asked for is what trains, zero and false too."""
+    wishes = {
+        "lora_rank": 4,
+        "lora_alpha": 4,
+        "lora_dropout": 0.1,
+        "use_rslora": True,
+        "loraplus_lr_ratio": 16.0,
+        "lr_scheduler_type": "cosine",
+        "warmup_ratio": 0.0,
+        "weight_decay": 0.01,
+        "max_grad_norm": 0.0,
+        "label_smoothing_factor": 0.1,
+        "lora_target_modules": ["q_proj"],
+    }
+    asked = Hyperparameters(**wishes)
+    found = resolved(100, asked)
+    assert found.in_full(asked).model_dump() == found.shown(asked).model_dump()
+    assert found.shown(asked).model_dump() == wishes | {
+        "n_epochs": 3, "batch_size": 2, "learning_rate_multiplier": 1.0,
+    }  # fmt: skip
+
+
+def test_what_was_not_asked_for_is_not_shown():
+    """A job shows OpenAI's three and the user's own; a dry run everything."""
+    asked = Hyperparameters(early_stopping=EarlyStopping(patience=2, min_gain=0.01))
+    found = resolved(100, asked)
+    assert found.shown(asked).model_dump().keys() == {
+        "n_epochs", "batch_size", "learning_rate_multiplier", "early_stopping",
+    }  # fmt: skip
+    assert found.in_full(asked).lora_target_modules == "all-linear"
+    assert len(found.in_full(AUTO).model_dump()) == 3 + 11
+
+
+@pytest.mark.parametrize(("n_tokens", "is_warned"), [(0, False), (325_632, False), (325_633, True)])
+def test_an_adapter_that_is_too_small_is_warned_of(n_tokens, is_warned):
+    """It should have a parameter for each token that is learned from, and the rank that would is named."""
+    found = resolved(100, n_trained_tokens=n_tokens, layers=layers_of(NANO_DIRECTORY))
+    assert found.reasons[-1] == (
+        "LoRA of rank 16 and alpha 32 on every linear layer: 325,632 parameters."
+    )
+    assert [("lora_rank 17" in warning) for warning in found.warnings] == [True] * is_warned
+
+
+def test_fewer_layers_hold_less():
+    """What an adapter holds follows from its rank and its layers."""
+    asked = Hyperparameters(lora_rank=1, lora_target_modules="attention")
+    found = resolved(100, asked, n_trained_tokens=20_000, layers=layers_of(NANO_DIRECTORY))
+    assert found.reasons[-1] == (
+        "LoRA of rank 1 and alpha 2 on k_proj, o_proj, q_proj, v_proj: 7,680 parameters."
+    )
+    assert "lora_rank 3 would hold them" in found.warnings[0]
+
+
+def test_an_adapter_that_is_trained_further_keeps_its_shape():
+    """That is said instead of a rank that it may not have."""
+    found = resolved(100, n_trained_tokens=10**9, layers=layers_of(NANO_DIRECTORY), goes_on=True)
+    assert found.reasons[-1] == "The adapter keeps the rank, alpha and layers that it has."
+    assert found.warnings == []
+
+
+def test_the_schedule_is_told():
+    """In words, whoever chose it."""
+    asked = Hyperparameters(lr_scheduler_type="constant", max_grad_norm=0.0)
+    assert resolved(100, asked).reasons[-2] == (
+        "The rate rises over 5% of the steps, then stays; gradients are never cut."
+    )

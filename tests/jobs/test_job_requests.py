@@ -3,7 +3,8 @@
 import pytest
 from openai.types.fine_tuning import FineTuningJobWandbIntegrationObject
 
-from jobs.job_requests import asked_hyperparameters, integrations_of
+from jobs.hyperparameter_requests import asked_hyperparameters
+from jobs.job_requests import integrations_of
 from schemas.errors import InvalidRequest
 from schemas.fine_tuning_requests import JobCreate
 

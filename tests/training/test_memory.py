@@ -8,7 +8,7 @@ from jobs.training.layouts import Padded
 from jobs.training.model import TunedModel
 from jobs.training.run import Run
 from schemas.errors import JobFailure
-from schemas.training import Noted
+from schemas.training import Noted, OptimizerSpec
 from tests.training import networks
 
 
@@ -28,7 +28,8 @@ class SmallMemory(Padded):
 
 def small_run(layout: Padded, *, budget: int, told: list[Noted] | None = None) -> Run:
     model: TunedModel = networks.tuned(networks.llama(), layout)
-    run = Run(model, seed=1, tell=([] if told is None else told).append)
+    told = [] if told is None else told
+    run = Run(model, optimizer=OptimizerSpec(), seed=1, tell=told.append)
     run.budget.tokens = budget
     return run
 

@@ -1,5 +1,6 @@
 """Loading bases and adapters, and rounding them as the engine does."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from jobs.training.layouts import Padded
 from jobs.training.model import CONFIG, WEIGHTS, TunedModel
 from schemas.errors import JobFailure
-from schemas.training import TrainingSpec
+from schemas.training import LoraSpec, TrainingSpec
+from serving.adapters import inspect_adapter
 from tests.training import networks
 
 MakeSpec = Callable[..., TrainingSpec]
@@ -44,6 +46,33 @@ def test_a_saved_adapter_loads_as_it_was(make_spec: MakeSpec, tmp_path: Path) ->
 
     document = networks.documents(12)
     assert torch.equal(again.logits(document), model.logits(document))
+
+
+def test_an_adapter_of_another_shape(make_spec: MakeSpec, nano_dir: Path, tmp_path: Path) -> None:
+    """Rank, alpha, layers and rsLoRA are as asked for, on disk too, and may be served."""
+    lora = LoraSpec(rank=4, alpha=8, target_modules=("q_proj", "v_proj"), use_rslora=True)
+    model = TunedModel.load(make_spec(lora=lora))
+    model.save_adapter(tmp_path, base_name="retune-nano")
+
+    facts = inspect_adapter(tmp_path, nano_dir, max_rank=64)
+
+    assert len(model.parameters) == 6 * 2 * 2
+    assert (facts.rank, facts.alpha, facts.n_layers) == (4, 8, 12)
+    assert {layer.scaling["default"] for layer in model._lora_layers()} == {8 / 4**0.5}
+    config = json.loads((tmp_path / CONFIG).read_text())
+    assert config["use_rslora"] is True
+    assert config["target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_an_earlier_adapter_keeps_its_shape(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Whatever the spec says of rank, alpha and layers; its dropout is the spec's."""
+    lora = LoraSpec(rank=4, alpha=8, target_modules=("q_proj",), dropout=0.5)
+    TunedModel.load(make_spec(lora=lora)).save_adapter(tmp_path, base_name="retune-nano")
+
+    again = TunedModel.load(make_spec(init_adapter_dir=tmp_path, lora=LoraSpec(dropout=0.25)))
+
+    assert {tuple(p.shape) for p in again.parameters.values()} == {(4, 192), (192, 4)}
+    assert {layer.lora_dropout["default"].p for layer in again._lora_layers()} == {0.25}
 
 
 def test_a_base_without_weights(make_spec: MakeSpec, nano_dir: Path, tmp_path: Path) -> None:

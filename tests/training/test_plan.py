@@ -1,12 +1,28 @@
 """Order, steps and rates."""
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
 
 from jobs.training.plan import Plan
+from schemas.training import OptimizerSpec
 
-PLAN = Plan(n_examples=11, batch_size=4, n_epochs=3, seed=7, peak_learning_rate=1e-3)
+
+def make_plan(**changes: float | OptimizerSpec) -> Plan:
+    plan = Plan(
+        n_examples=11,
+        batch_size=4,
+        n_epochs=3,
+        seed=7,
+        peak_learning_rate=1e-3,
+        optimizer=OptimizerSpec(),
+    )
+    return replace(plan, **changes)
+
+
+PLAN = make_plan()
+LONG = {"n_examples": 100, "batch_size": 1, "n_epochs": 1, "peak_learning_rate": 1.0}
 
 
 def test_every_example_once_an_epoch() -> None:
@@ -27,7 +43,7 @@ def test_resumed_order_is_the_same(after: int) -> None:
 
 def test_seed_decides_the_order() -> None:
     """Another seed, another order; the same seed, the same."""
-    other = Plan(n_examples=11, batch_size=4, n_epochs=3, seed=8, peak_learning_rate=1e-3)
+    other = make_plan(seed=8)
 
     assert list(PLAN.batches(after=0)) == list(PLAN.batches(after=0))
     assert list(PLAN.batches(after=0)) != list(other.batches(after=0))
@@ -42,7 +58,7 @@ def test_epochs_end_at_their_last_step() -> None:
 
 def test_rate_rises_then_falls_to_zero() -> None:
     """5 % of the steps rise to the peak, the others fall linearly; none has a rate of zero."""
-    plan = Plan(n_examples=100, batch_size=1, n_epochs=1, seed=0, peak_learning_rate=1.0)
+    plan = make_plan(**LONG)
     rates = [plan.learning_rate(step) for step in range(1, 101)]
 
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -53,6 +69,41 @@ def test_rate_rises_then_falls_to_zero() -> None:
 
 def test_a_single_step_has_the_full_rate() -> None:
     """Even the shortest run learns."""
-    plan = Plan(n_examples=1, batch_size=8, n_epochs=1, seed=0, peak_learning_rate=0.5)
+    plan = make_plan(n_examples=1, batch_size=8, n_epochs=1, peak_learning_rate=0.5)
 
     assert plan.learning_rate(1) == 0.5
+
+
+def test_a_cosine_falls_slowly_at_its_ends() -> None:
+    """Half-way it is where the straight line is; it too would be zero after the last step."""
+    cosine = OptimizerSpec(lr_scheduler_type="cosine", warmup_ratio=0.01)
+    plan = make_plan(**LONG, optimizer=cosine)
+    rates = [plan.learning_rate(step) for step in range(1, 101)]
+
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 1.0
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[10] > 0.97
+    assert plan.learning_rate(101) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_constant_rate_stays_after_its_warm_up() -> None:
+    """The warm-up rises as ever, here over a fifth of the steps."""
+    constant = OptimizerSpec(lr_scheduler_type="constant", warmup_ratio=0.2)
+    plan = make_plan(**LONG, optimizer=constant)
+
+    assert plan.learning_rate(10) == pytest.approx(0.5)
+    assert {plan.learning_rate(step) for step in range(20, 101)} == {1.0}
+
+
+@pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("ratio", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("n_examples", [1, 2, 7, 100])
+def test_every_step_learns(scheduler: str, ratio: float, n_examples: int) -> None:
+    """Whatever is asked for, no step has a rate of zero or over the peak, and one has the peak."""
+    asked = OptimizerSpec(lr_scheduler_type=scheduler, warmup_ratio=ratio)
+    plan = make_plan(**(LONG | {"n_examples": n_examples}), optimizer=asked)
+    rates = [plan.learning_rate(step) for step in range(1, plan.total_steps + 1)]
+
+    assert min(rates) > 0
+    assert max(rates) == 1.0
