@@ -26,7 +26,7 @@ NODE_CLIENT := tests/conformance/clients/openai-node
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-paging bench-uploads sdk-suite clients bench-gateway fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-paging bench-uploads sdk-suite clients bench-gateway bench-data fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -64,6 +64,9 @@ bench-uploads: setup ## 8 GB in parts and 512 MB in one piece: time, and memory 
 
 bench-gateway: setup .setup/litellm ## What a request costs on its way through us, and through LiteLLM's proxy
 	$(BIN)/python -m tests.bench.gateway
+
+bench-data: setup ## How many megabytes of training data a core looks at in a second
+	$(BIN)/python -m tests.bench.data_check
 
 fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 	@for target in tests/fuzz/fuzz_*.py; do \

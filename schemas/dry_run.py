@@ -34,7 +34,7 @@ class LineProblem(Schema):
 
 
 class FileFindings(Schema):
-    """What a file holds. Where it has problems, the numbers are of what was read before the last of them."""
+    """What a file holds. Where lines are no examples, the others are only counted."""
 
     id: str
     n_examples: int

@@ -194,6 +194,18 @@ def test_refused_by_the_template(tmp_path, nano_dir):
     )
 
 
+def test_bad_lines_are_told_first(tmp_path, nano_dir):
+    """A bad last line is told before any example is rendered, which takes a hundred times as long."""
+
+    class Untouched(Renderer):
+        def render(self, example, context_length):
+            raise AssertionError("rendered")
+
+    path = write(tmp_path, lines(b"{}"))
+    with pytest.raises(JobFailure, match=r'missing key "messages" \(line 13\)'):
+        check(path, renderer=Untouched.load(nano_dir))
+
+
 def test_template_without_end_of_turn(tmp_path, nano_dir):
     """A template that ends answers without an end-of-turn token is told, with the examples."""
     base = copy_of(nano_dir, tmp_path / "base")
