@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from jobs.spare_trainer import SpareTrainer
+from jobs.trainer_process import launch, send_signal, trainer_environment
 from schemas.training import (
     TrainingDone,
     TrainingEvent,
@@ -24,21 +24,6 @@ logger = logging.getLogger(__name__)
 
 PREEMPTED: Final = 75
 """The exit status of a trainer that saved a resume point because it was asked to stop."""
-_MAX_LINE: Final = 2**20
-_GRACE: Final = 20.0
-"""Seconds a trainer has to save a resume point."""
-_PASSED_ON: Final = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "HF_HOME",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-)
 
 
 class TrainerDied(Exception):
@@ -87,7 +72,7 @@ class Trainer:
     def ask_to_go(self) -> None:
         """Let it save a resume point, in its own time, and go. Safe to repeat."""
         if self._process.returncode is None and not self._is_asked:
-            self._signal(signal.SIGTERM)
+            send_signal(self._process, signal.SIGTERM)
         # Once: a Python that is about to end has no handler any more, and would die of a second.
         self._is_asked = True
 
@@ -96,51 +81,43 @@ class Trainer:
         if self._process.returncode is not None:
             return
         if grace > 0:
-            self._signal(signal.SIGTERM)
+            send_signal(self._process, signal.SIGTERM)
             try:
                 async with asyncio.timeout(grace):
                     await self._process.wait()
             except TimeoutError:
                 logger.warning("trainer did not stop in time: pid=%s", self.pid)
-        self._signal(signal.SIGKILL)
+        # Also where it went by itself: it may have children of its own.
+        send_signal(self._process, signal.SIGKILL)
         await self._process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        # The whole group: a trainer may have children of its own.
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
 
 
 @asynccontextmanager
 async def start_trainer(
-    spec: TrainingSpec, *, log_path: Path, module: str = "jobs.training"
+    spec: TrainingSpec,
+    *,
+    log_path: Path,
+    module: str = "jobs.training",
+    spare: SpareTrainer | None = None,
 ) -> AsyncGenerator[Trainer]:
-    """Start a trainer; at the end it is gone, whatever happened.
+    """Start a trainer, warm where one waits; at the end it is gone, whatever happened.
 
     Args:
         spec: Handed over on standard input: an argument list is seen by every user of the machine.
         log_path: Takes its standard error.
         module: What to run; tests pass a stand-in.
+        spare: May have one that has warmed up.
     """
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    with log_path.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            limit=_MAX_LINE,
-            start_new_session=True,
-        )
+    process = await spare.take(spec, log_path=log_path, module=module) if spare else None
+    is_warm = process is not None
+    if process is None:
+        process = await launch(module, log_path=log_path, environment=trainer_environment())
     trainer = Trainer(process)
+    logger.info("trainer started: pid=%s warm=%s", trainer.pid, is_warm)
     try:
-        assert process.stdin is not None
-        process.stdin.write(spec.model_dump_json().encode() + b"\n")
+        if not is_warm:
+            assert process.stdin is not None
+            process.stdin.write(spec.model_dump_json().encode() + b"\n")
         yield trainer
     finally:
         await trainer.stop(grace=0)

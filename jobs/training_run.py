@@ -1,7 +1,6 @@
 """The training of one claimed job: from `auto` to numbers, through the trainer, to a published model."""
 
 import asyncio
-import os
 import shutil
 import time
 from pathlib import Path
@@ -14,9 +13,11 @@ from jobs.hyperparameters import Resolved, TrainingFile, resolve
 from jobs.job_usage import device_time_counted
 from jobs.lora_layers import layers_of
 from jobs.publishing import publish, publish_checkpoint
+from jobs.spare_trainer import SpareTrainer
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
 from jobs.trainer import Trainer, TrainerDied, TrainerLeft, start_trainer
+from jobs.trainer_process import trainer_threads
 from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
@@ -37,8 +38,12 @@ _FLUSH_EVERY: Final = 1.0
 _STOP_GRACE: Final = 20.0
 
 
-async def train(claim: Claim) -> None:
+async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
     """Train a claimed job and publish its model.
+
+    Args:
+        claim: Of the job.
+        spare: May have a trainer that has warmed up.
 
     Raises:
         JobFailure: It cannot be trained, or what was trained does not act.
@@ -66,19 +71,19 @@ async def train(claim: Claim) -> None:
     work_dir = services.blobs.work_dir(claim.job_id)
     spec = await _spec(claim, base, resolved, work_dir)
     async with mirrored(claim) as mirror:
-        checkpoint, done = await _trained(claim, spec, mirror)
+        checkpoint, done = await _trained(claim, spec, mirror, spare)
         model = await publish(claim, base, checkpoint, done)
         mirror.succeeded(model)
     await services.blobs.delete_work_dir(claim.job_id)
 
 
 async def _trained(
-    claim: Claim, spec: TrainingSpec, mirror: Mirror
+    claim: Claim, spec: TrainingSpec, mirror: Mirror, spare: SpareTrainer | None
 ) -> tuple[CheckpointSaved, TrainingDone]:
     """Run the trainer to its end; return its final adapter and totals."""
     async with (
         device_time_counted(claim),
-        start_trainer(spec, log_path=spec.work_dir / "trainer.log") as trainer,
+        start_trainer(spec, log_path=spec.work_dir / "trainer.log", spare=spare) as trainer,
     ):
         try:
             with claim.on_pause(trainer.ask_to_go):
@@ -222,7 +227,7 @@ async def _spec(
         lora=resolved.lora,
         optimizer=resolved.optimizer,
         early_stopping=record.job.hyperparameters.early_stopping,
-        n_threads=services.settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1),
+        n_threads=trainer_threads(services.settings),
         resume_every_seconds=services.settings.resume_every_seconds,
         reported_step=await services.store.jobs.last_step(claim.job_id),
     )

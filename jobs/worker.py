@@ -22,10 +22,12 @@ from jobs.lifecycle import advance
 from jobs.pausing import pause
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.services import Services
+from jobs.spare_trainer import SpareTrainer
 from jobs.store.batches import BatchRecord
 from jobs.store.jobs import Outcome
 from jobs.store.records import Fenced, JobRecord, WorkerRecord
 from jobs.trainer import TrainerDied, TrainerLeft
+from jobs.trainer_process import warm_up_for
 from jobs.training_run import train
 from jobs.validation import validate
 from jobs.webhooks.deliveries import Deliveries
@@ -54,6 +56,10 @@ class Worker:
         self._id = new_id("worker-")
         self._host = platform.node()
         self._free = {"validation": 1, "training": services.settings.worker_jobs}
+        settings = services.settings
+        self._spare = SpareTrainer(
+            settings.data_dir / "logs" / "spare-trainer.log", is_wanted=settings.warm_trainer
+        )
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -62,6 +68,8 @@ class Worker:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._beat())
                 self._group.create_task(self._sweep())
+                self._group.create_task(self._spare.watch())
+                self._group.create_task(self._warm_up_as_before())
                 self._group.create_task(self._listen())
                 self._group.create_task(self._tidy())
                 self._group.create_task(BatchRunner(self._services, owner=self._id).run())
@@ -78,7 +86,11 @@ class Worker:
             logger.warning("left to the sweep: job_id=%s %r", job_id, exc)
 
     async def _take(self, job_id: str, *, validating: bool) -> bool:
-        slot, work = ("validation", validate) if validating else ("training", train)
+        slot, work = (
+            ("validation", validate)
+            if validating
+            else ("training", partial(train, spare=self._spare))
+        )
         if self._free[slot] == 0:
             return False
         self._free[slot] -= 1
@@ -99,6 +111,9 @@ class Worker:
             return False
         assert self._group is not None
         self._group.create_task(self._work(Claim(self._services, record), slot, work))
+        if validating:
+            # Beside the look at its files, which may take long.
+            self._group.create_task(self._warm_up(record.base))
         return True
 
     async def _work(self, claim: Claim, slot: str, work: Work) -> None:
@@ -113,6 +128,21 @@ class Worker:
         if slot == "validation":
             # What was just validated can be trained at once, without a word from Redis.
             await self.look(claim.job_id)
+        else:
+            await self._warm_up(claim.record.base)
+
+    async def _warm_up_as_before(self) -> None:
+        """Expect the next job on the base of the last one."""
+        try:
+            await self._warm_up(await self._services.store.jobs.newest_base())
+        except (OSError, ApiError) as exc:
+            logger.warning("no trainer is kept warm: %r", exc)
+
+    async def _warm_up(self, base_name: str | None) -> None:
+        """Have a trainer wait for the next job on a base, unless one trains, which needs the processor."""
+        base = self._services.catalog.find(base_name) if base_name else None
+        if base is not None and self._free["training"] == self._services.settings.worker_jobs:
+            await self._spare.prepare(warm_up_for(base, self._services.settings))
 
     async def _sweep(self) -> None:
         """Find work that no message told of: SQL is the truth."""

@@ -51,6 +51,8 @@ class Settings(Schema):
     """Requests of batches that an engine is asked at a time, at most; fewer while others ask it."""
     trainer_threads: int = 0
     """CPU threads of a trainer; 0: all cores but one."""
+    warm_trainer: bool = True
+    """Between jobs, keep a trainer ready with the last job's base loaded: the next starts at once."""
     resume_every_seconds: float = 30.0
     """How much training the death of a trainer may cost."""
     stored_days: float = Field(default=30, ge=0)

@@ -67,6 +67,30 @@ class TrainingSpec(Schema):
     """How much training a kill may cost."""
 
 
+class WarmUp(Schema):
+    """What a trainer may do before it has a job: all that follows from the base and the machine."""
+
+    base_dir: Path
+    base_digest: str
+    n_threads: int
+
+    def fits(self, spec: TrainingSpec) -> bool:
+        """Whether a trainer that did this may train what the spec says."""
+        return (self.base_dir, self.base_digest, self.n_threads) == (
+            spec.base_dir,
+            spec.base_digest,
+            spec.n_threads,
+        )
+
+
+class HandOver(Schema):
+    """The job that a trainer waited for."""
+
+    spec: TrainingSpec
+    log_path: Path
+    """Takes its standard error from now on."""
+
+
 class TrainingStarted(Schema):
     """The base is loaded, the rows are counted; the first step comes next."""
 

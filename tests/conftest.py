@@ -40,7 +40,11 @@ def short_tmp_path() -> Iterator[Path]:
 @pytest.fixture
 def settings(short_tmp_path: Path) -> Settings:
     """Settings whose every directory is the test's own."""
-    return Settings(data_dir=short_tmp_path / "data", bases_dir=short_tmp_path / "bases")
+    return Settings(
+        data_dir=short_tmp_path / "data",
+        bases_dir=short_tmp_path / "bases",
+        warm_trainer=False,  # seconds of a core each; its own tests have one
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from schemas.training import (
     CheckpointSaved,
+    HandOver,
     StepDone,
     TrainingDone,
     TrainingFailed,
     TrainingSpec,
     TrainingStarted,
+    WarmUp,
 )
 
 STEPS = 3
@@ -40,8 +42,21 @@ def step(number):
     )
 
 
+def the_job(line):
+    return TrainingSpec.model_validate_json(line)
+
+
+def the_spare_ones_job():
+    WarmUp.model_validate_json(sys.stdin.readline())
+    print("warmed up", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    return HandOver.model_validate_json(line).spec
+
+
 def main():
-    spec = TrainingSpec.model_validate_json(sys.stdin.readline())
+    spec = the_spare_ones_job() if sys.argv[1:] == ["--spare"] else the_job(sys.stdin.readline())
     say(
         TrainingStarted(
             total_steps=STEPS,

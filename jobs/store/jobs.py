@@ -303,6 +303,13 @@ class JobRecords:
         async with self._database.read() as connection:
             return [Event.model_validate_json(row.event) for row in await connection.execute(query)]
 
+    async def newest_base(self) -> str | None:
+        """Return the base of the last job that was made; None where there is none."""
+        query = select(jobs.c.base).order_by(jobs.c.seq.desc()).limit(1)
+        async with self._database.read() as connection:
+            base: str | None = await connection.scalar(query)
+        return base
+
     async def active(self, *, project_id: str) -> dict[str, int]:
         """Return how many of a project's jobs wait or run, by base."""
         statuses = ("validating_files", "queued", "running")

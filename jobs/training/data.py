@@ -28,13 +28,16 @@ class Data:
     """How a few examples of the training file were rendered."""
 
     @classmethod
-    def load(cls, spec: TrainingSpec) -> Self:
+    def load(cls, spec: TrainingSpec, renderer: Renderer) -> Self:
         """Read and render the spec's files.
 
+        Args:
+            spec: Names them.
+            renderer: The base's.
+
         Raises:
-            JobFailure: No example has a trained token, or the base cannot chat.
+            JobFailure: No example has a trained token.
         """
-        renderer = Renderer.load(spec.base_dir)
         chooser = SampleChooser(renderer)
 
         def corpus(path: Path, chooser: SampleChooser | None = None) -> Corpus:

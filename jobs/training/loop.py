@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from jobs.training.base import Base
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.data import Data
 from jobs.training.failures import base_model_unusable
 from jobs.training.journal import Journal
-from jobs.training.model import LoadedBase, TunedModel
+from jobs.training.model import TunedModel
 from jobs.training.plan import Plan
 from jobs.training.process import Preemption
 from jobs.training.proof import Prover
@@ -21,7 +22,7 @@ def train(
     *,
     emit: Callable[[TrainingEvent], None],
     preemption: Preemption,
-    base: LoadedBase | None = None,
+    base: Base | None = None,
 ) -> None:
     """Train what the spec says, from where an earlier process left off.
 
@@ -29,7 +30,7 @@ def train(
         spec: Its `work_dir` may hold resume points of the same run.
         emit: Takes each event as it happens. A step since the last resume point may be told twice.
         preemption: Looked at after each step.
-        base: The spec's, where it was loaded ahead.
+        base: The spec's, where it was warmed up ahead.
 
     Raises:
         JobFailure: Training cannot go on; says why.
@@ -41,7 +42,8 @@ def train(
         journal.add(event)
         emit(event)
 
-    data = Data.load(spec)
+    base = base or Base(spec.base_dir)
+    data = Data.load(spec, base.renderer)
     run = _fresh_run(spec, data, base, tell)
     plan = Plan.of(spec, n_examples=len(data.training))
     points = ResumePoints.of(spec)
@@ -75,10 +77,8 @@ def train(
     emit(reports.done())
 
 
-def _fresh_run(
-    spec: TrainingSpec, data: Data, base: LoadedBase | None, tell: Callable[[Noted], None]
-) -> Run:
-    model = TunedModel.on(base, spec) if base else TunedModel.load(spec)
+def _fresh_run(spec: TrainingSpec, data: Data, base: Base, tell: Callable[[Noted], None]) -> Run:
+    model = TunedModel.on(base.loaded, spec)
     if data.largest_token_id >= model.vocabulary_size:
         raise base_model_unusable(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "

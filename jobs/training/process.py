@@ -8,15 +8,18 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO
-
-from schemas.training import TrainingSpec
 
 PREEMPTED: Final = 75
 """Exit status after SIGTERM: `EX_TEMPFAIL` of sysexits.h, try again later."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_OOM_SCORE_MAX: Final = 1000
+"""Of `oom_score_adj`, proc(5)."""
 
 
 class Preempted(Exception):
@@ -77,11 +80,30 @@ def claim_stdout() -> TextIO:
     return events
 
 
-def configure_libraries(spec: TrainingSpec) -> None:
+def redirect_stderr(path: Path) -> None:
+    """Send standard error to the end of a file from now on."""
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+
+
+@contextmanager
+def first_to_go() -> Iterator[None]:
+    """Let the kernel kill this process before any other, should memory run out within the block."""
+    score = Path("/proc/self/oom_score_adj")
+    if not score.exists():
+        yield
+        return
+    usual = score.read_text(encoding="ascii")
+    score.write_text(str(_OOM_SCORE_MAX), encoding="ascii")
+    yield
+    score.write_text(usual, encoding="ascii")
+
+
+def configure_libraries(*, n_threads: int) -> None:
     """Set what torch and Hugging Face's libraries read from the environment when imported."""
     os.environ.update(
-        OMP_NUM_THREADS=str(spec.n_threads),
-        MKL_NUM_THREADS=str(spec.n_threads),
+        OMP_NUM_THREADS=str(n_threads),
+        MKL_NUM_THREADS=str(n_threads),
         # Threads that spin at barriers made training 8 times slower beside a busy process.
         OMP_WAIT_POLICY="passive",
         HF_HUB_OFFLINE="1",

@@ -13,14 +13,18 @@ from safetensors.torch import load_file
 
 from jobs.training.model import WEIGHTS
 from jobs.training.process import PREEMPTED
+from schemas.base import Schema
 from schemas.training import (
+    HandOver,
     StepDone,
     TrainingDone,
     TrainingEvent,
     TrainingFailed,
     TrainingSpec,
+    WarmUp,
     training_event,
 )
+from tests.polling import eventually
 
 pytestmark = pytest.mark.training
 
@@ -41,13 +45,19 @@ child.wait()
 class Child:
     """A running trainer."""
 
-    def __init__(self, spec: TrainingSpec, log: Path) -> None:
+    def __init__(self, log: Path, *arguments: str) -> None:
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
-                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+                [*COMMAND, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
             )
+
+    def say(self, line: Schema) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(spec.model_dump_json() + "\n")
+        self.process.stdin.write(line.model_dump_json() + "\n")
         self.process.stdin.flush()
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -68,8 +78,29 @@ def start(tmp_path: Path) -> Iterator[Callable[[TrainingSpec], Child]]:
     children: list[Child] = []
 
     def start_one(spec: TrainingSpec) -> Child:
-        children.append(Child(spec, tmp_path / "trainer.log"))
+        children.append(Child(tmp_path / "trainer.log"))
+        children[-1].say(spec)
         return children[-1]
+
+    yield start_one
+    for child in children:
+        child.close()
+
+
+@pytest.fixture
+def start_spare(tmp_path: Path) -> Iterator[Callable[[TrainingSpec], Child]]:
+    """Start trainers that have warmed up for a spec's base, and are gone when the test ends."""
+    children: list[Child] = []
+
+    def start_one(spec: TrainingSpec) -> Child:
+        log = tmp_path / f"spare-{len(children)}.log"
+        child = Child(log, "--spare")
+        children.append(child)
+        child.say(
+            WarmUp(base_dir=spec.base_dir, base_digest=spec.base_digest, n_threads=spec.n_threads)
+        )
+        eventually(lambda: "warmed up" in log.read_text(), seconds=60)
+        return child
 
     yield start_one
     for child in children:
@@ -96,8 +127,11 @@ def test_kill_9_costs_nothing_but_time(make_spec: MakeSpec, start: Callable[...,
         child.process.wait()
     told += start(make_spec()).events()
 
-    assert isinstance(told[-1], TrainingDone)
-    assert told[-1] == whole[-1]
+    ended, undisturbed = told[-1], whole[-1]
+    assert isinstance(ended, TrainingDone)
+    assert isinstance(undisturbed, TrainingDone)
+    assert ended.trained_tokens == undisturbed.trained_tokens
+    assert ended.loss_tokens == undisturbed.loss_tokens
     assert comparable(told) == comparable(whole)
     name = Path("checkpoints") / "step-9" / WEIGHTS
     ours, theirs = (load_file(make_spec(work).work_dir / name) for work in ("work", "whole"))
@@ -159,6 +193,68 @@ def test_it_dies_with_its_parent(make_spec: MakeSpec, tmp_path: Path) -> None:
         # Ends only when nobody holds the pipe's other end: the trainer too is gone.
         for _ in parent.stdout:
             pass
+
+
+def test_a_warm_trainer_trains_as_a_cold_one(
+    make_spec: MakeSpec, start: Callable[..., Child], start_spare: Callable[..., Child]
+) -> None:
+    """What was loaded ahead leaves no trace: losses, adapter and proof are equal to the last bit."""
+    cold, warm = make_spec("cold"), make_spec("warm")
+    told_cold = list(start(cold).events())
+    spare = start_spare(warm)
+    warm.work_dir.mkdir(parents=True)
+    spare.say(HandOver(spec=warm, log_path=warm.work_dir / "trainer.log"))
+    told_warm = list(spare.events())
+
+    assert isinstance(told_warm[-1], TrainingDone)
+    assert comparable(told_warm) == comparable(told_cold)
+    for name in (WEIGHTS, "adapter_config.json", "proof.json"):
+        ours, theirs = (spec.work_dir / "checkpoints/step-9" / name for spec in (warm, cold))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert "rendered: examples=11" in (warm.work_dir / "trainer.log").read_text()
+
+
+def test_a_spare_trainer_is_the_first_to_go(
+    make_spec: MakeSpec, start_spare: Callable[..., Child]
+) -> None:
+    """While it waits the kernel kills it before others; with a job it is as any other."""
+    usual = Path("/proc/self/oom_score_adj").read_text()
+    spec = make_spec(n_epochs=100_000)
+    spare = start_spare(spec)
+    score = Path(f"/proc/{spare.process.pid}/oom_score_adj")
+    assert score.read_text() == "1000\n"
+
+    spec.work_dir.mkdir(parents=True)
+    spare.say(HandOver(spec=spec, log_path=spec.work_dir / "trainer.log"))
+    next(spare.events())
+    assert score.read_text() == usual
+
+
+def test_a_spare_trainer_without_a_job_goes(
+    make_spec: MakeSpec, start_spare: Callable[..., Child]
+) -> None:
+    """Its worker closes the pipe and it ends with 0; SIGTERM ends it at once, with status 75."""
+    spare, other = start_spare(make_spec()), start_spare(make_spec())
+    assert spare.process.stdin is not None
+    spare.process.stdin.close()
+    assert spare.process.wait(timeout=60) == 0
+    other.process.send_signal(signal.SIGTERM)
+    assert other.process.wait(timeout=60) == PREEMPTED
+
+
+def test_a_base_that_cannot_be_loaded_ahead(
+    make_spec: MakeSpec, start_spare: Callable[..., Child], tmp_path: Path
+) -> None:
+    """It is the job that fails of it, in the words that a cold one has for it."""
+    spec = make_spec(base_dir=tmp_path / "nowhere", work_dir=tmp_path)
+    spare = start_spare(spec)
+    spare.say(HandOver(spec=spec, log_path=tmp_path / "trainer.log"))
+
+    (event,) = spare.events()
+
+    assert isinstance(event, TrainingFailed)
+    assert event.code == "base_model_unusable"
+    assert spare.process.wait() == 1
 
 
 def test_a_base_that_is_not_there(make_spec: MakeSpec, start: Callable[..., Child]) -> None:

@@ -1,0 +1,45 @@
+"""How much memory this machine, or the container that we are in, still has to give."""
+
+from pathlib import Path
+from typing import Final
+
+_CGROUP: Final = "sys/fs/cgroup"
+
+
+def memory_left(root: Path = Path("/")) -> int | None:
+    """Return bytes; None where the system does not tell (elsewhere than on Linux).
+
+    Args:
+        root: Below which `proc` and `sys` are mounted.
+    """
+    known = [left for left in (_of_machine(root), _of_container(root)) if left is not None]
+    return min(known, default=None)
+
+
+def _of_machine(root: Path) -> int | None:
+    # "An estimate of how much memory is available for starting new applications" (proc(5)).
+    kibibytes = _field(root / "proc/meminfo", "MemAvailable:")
+    return None if kibibytes is None else kibibytes * 1024
+
+
+def _of_container(root: Path) -> int | None:
+    """Return what control group v2 leaves us, where it sets a limit."""
+    try:
+        limit = (root / _CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = int((root / _CGROUP / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    if limit == "max":
+        return None
+    # Files read and not in use are given up when memory is asked for.
+    cached = _field(root / _CGROUP / "memory.stat", "inactive_file") or 0
+    return int(limit) - used + cached
+
+
+def _field(path: Path, name: str) -> int | None:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    words = (line.split() for line in lines)
+    return next((int(line[1]) for line in words if line and line[0] == name), None)
