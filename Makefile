@@ -50,8 +50,8 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 	@$(call say,"Unit tests")
 	$(PYTEST) -m "$(UNIT)" -n 2 --dist loadfile
 
-bench-overhead: setup setup-bases ## How long a job takes beside its training: BASE=…
-	$(BIN)/python -m tests.bench.overhead --base $(BASE)
+bench-overhead: setup setup-bases ## How long a job takes beside its training, cold and warm, phase by phase
+	$(BIN)/python -m tests.bench.overhead
 
 bench-training: setup setup-bases .setup/trl ## How fast we train beside TRL's SFTTrainer, and how well
 	$(BIN)/python -m tests.bench.training

@@ -1,6 +1,7 @@
 """The training of one claimed job: from `auto` to numbers, through the trainer, to a published model."""
 
 import asyncio
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -31,6 +32,8 @@ from schemas.training import (
     TrainingSpec,
     TrainingStarted,
 )
+
+logger = logging.getLogger(__name__)
 
 PUBLIC_CHECKPOINTS: Final = 3
 """OpenAI keeps the last three epochs."""
@@ -72,6 +75,7 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
     spec = await _spec(claim, base, resolved, work_dir)
     async with mirrored(claim) as mirror:
         checkpoint, done = await _trained(claim, spec, mirror, spare)
+        logger.info("trained: job_id=%s", claim.job_id)
         model = await publish(claim, base, checkpoint, done)
         mirror.succeeded(model)
     await services.blobs.delete_work_dir(claim.job_id)

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import time
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,7 @@ class Base:
             return
         # What a million imported objects refer to is never garbage: nobody need look again.
         gc.freeze()
+        seconds = time.perf_counter() - began
         logger.info(
-            "warmed up: base=%s seconds=%.1f", self._directory.name, time.perf_counter() - began
+            "warmed up: pid=%s base=%s seconds=%.1f", os.getpid(), self._directory.name, seconds
         )
