@@ -10,6 +10,7 @@ a row of its own. Both are decided on token ids, never by looking for text in te
 Needs no torch: the check of a file, `retune check`, training and proof render with this.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,14 +29,21 @@ from jobs.chat_template import (
     read_special_tokens,
 )
 from schemas.errors import JobFailure
-from schemas.training_file import AssistantMessage, ChatExample, Message, Tool
+from schemas.training_file import (
+    AssistantMessage,
+    CalledFunction,
+    ChatExample,
+    Message,
+    TextPart,
+    Tool,
+)
 
 FindingKind = Literal[
     "refused",  # the template raises on these messages or tools
     "no_end_of_turn",  # the template ends the answer with no token at which a model server stops
     "early_end_of_turn",  # the answer's own text has one, and ends there
     "other_opening",  # the generation prompt opens the answer as the answer itself does not
-    "rewritten_past",  # with the answer, the template renders earlier messages differently
+    "rewritten_past",  # with the answer, the template renders otherwise what was asked
     "truncated",  # the end is beyond the context length
     "never_asked",  # nothing comes before the answer
     "nothing_trained",  # no token of the example trains
@@ -43,6 +51,8 @@ FindingKind = Literal[
 
 _EXCERPT: Final = 80
 """Characters of a template's text that a finding quotes."""
+_LONGEST_OPENING: Final = 200
+"""Characters that a template may write between a prompt and the text of an answer, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +217,38 @@ class Renderer:
             shared = _n_shared(prompt, whole)
             if shared < len(prompt):
                 before = self._template.render(past, tools, add_generation_prompt=False)
-                if shared < _n_shared(prompt, before):
+                if shared >= _n_shared(prompt, before):
+                    findings["other_opening"] = prompt[shared:]
+                elif start := self._answer_start(messages, tools, prompt=prompt, whole=whole):
+                    shared = start
+                else:
                     return None, {"rewritten_past": whole[shared : shared + _EXCERPT]}
-                findings["other_opening"] = prompt[shared:]
             target_ids = self._encode_from(shared, whole)
         target_ids, kind = self._ended(target_ids, answer)
         findings |= {kind: ""} if kind else {}
         return _Turn(prompt_ids, target_ids, len(messages), len(whole_ids)), findings
+
+    def _answer_start(
+        self, messages: Sequence[Message], tools: Sequence[Tool], *, prompt: str, whole: str
+    ) -> int | None:
+        """Return where an answer begins in a rendering of a past that is not the prompt's.
+
+        Mistral's templates, for one, show the system's words only while nothing follows the last
+        question. The answer's own text begins where the rendering of another answer parts from
+        this one's. What stands before it there, back to where the text ends as the prompt does,
+        opens the answer. None where they never end alike, in a special token at least.
+        """
+        *past, answer = messages
+        assert isinstance(answer, AssistantMessage)
+        other = self._template.render(
+            [*past, _another_answer(answer)], tools, add_generation_prompt=False
+        )
+        text_at = _n_shared(whole, other)
+        starts = range(text_at, max(0, text_at - _LONGEST_OPENING) - 1, -1)
+        alike = {start: _n_shared(prompt[::-1], whole[:start][::-1]) for start in starts}
+        start = max(starts, key=alike.__getitem__)
+        shared = whole[start - alike[start] : start]
+        return start if any(token in shared for token in self._special_texts) else None
 
     def _ended(
         self, target_ids: list[int], answer: Message
@@ -265,6 +300,11 @@ class Renderer:
         return frozenset(id for id, token in added.items() if token.special)
 
     @cached_property
+    def _special_texts(self) -> frozenset[str]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return frozenset(str(token.content) for token in added.values() if token.special)
+
+    @cached_property
     def _anchor(self) -> str | None:
         """A special token that leaves the text after it as it is; None where there is none."""
         added = self._tokenizer.get_added_tokens_decoder().values()
@@ -286,6 +326,37 @@ def _shared_rows(turns: Iterable[_Turn]) -> list[Row]:
         trained = before + [True] * len(turn.target_ids)
         rows.append(Row(turn.prompt_ids + turn.target_ids, trained))
     return rows
+
+
+def _another_answer(answer: AssistantMessage) -> AssistantMessage:
+    """Return an answer that says and calls something else from its first character on."""
+    changed: dict[str, object] = {}
+    for field in ("content", "refusal"):
+        match getattr(answer, field):
+            case str(text):
+                changed[field] = _with_another_beginning(text)
+            case [first, *rest]:
+                name = "text" if isinstance(first, TextPart) else "refusal"
+                text = _with_another_beginning(getattr(first, name))
+                changed[field] = [first.model_copy(update={name: text}), *rest]
+    if answer.tool_calls:
+        changed["tool_calls"] = [
+            call.model_copy(update={"function": _another_call(call.function)})
+            for call in answer.tool_calls
+        ]
+    if answer.function_call:
+        changed["function_call"] = _another_call(answer.function_call)
+    return answer.model_copy(update=changed)
+
+
+def _another_call(called: CalledFunction) -> CalledFunction:
+    name = _with_another_beginning(called.name)
+    return called.model_copy(update={"name": name, "arguments": json.dumps({name: name})})
+
+
+def _with_another_beginning(text: str) -> str:
+    # A template may trim: what it leaves must begin otherwise, too.
+    return ("1" if text.lstrip().startswith("0") else "0") + text
 
 
 def _n_shared(one: str, other: str) -> int:

@@ -226,9 +226,24 @@ def test_prompt_opens_and_the_answer_ends_at_once(make_renderer):
     assert spans(renderer, rendered.rows[0]) == [END]
 
 
-def test_rewritten_past(make_renderer):
-    """An answer with which the template changes what was asked cannot be learned, and this is told."""
-    rendered = make_renderer(templates.REWRITING).render(example(user("a"), answer("b")), ENOUGH)
+@pytest.mark.parametrize("said", ["b", "0", "", " 0b", [{"type": "refusal", "refusal": "no"}]])
+def test_rewritten_past(said, make_renderer):
+    """An answer with which the template changes what was asked is learned behind what will be asked."""
+    renderer = make_renderer(templates.REWRITING)
+    chat = example(user("a"), answer("x"), user("c"), answer(said))
+    text = said if isinstance(said, str) else "no"
+    assert learned(renderer, chat) == [[f"x{END}"], [f"{text}{END}"]]
+    prompts = [renderer.render_prompt(chat.messages[:place]) for place in (1, 3)]
+    rows = renderer.rows(chat, ENOUGH)
+    assert [row.token_ids[: row.prompt_length] for row in rows] == prompts
+
+
+def test_lost_past(make_renderer):
+    """An answer that the template does not put behind what was asked cannot be learned; this is told."""
+    source = templates.REWRITING.replace(
+        "{%- for message in messages", "{%- for message in messages | reverse"
+    )
+    rendered = make_renderer(source).render(example(user("a"), answer("b")), ENOUGH)
     assert rendered.rows == []
     assert [finding.kind for finding in rendered.findings] == ["rewritten_past", "nothing_trained"]
 

@@ -15,17 +15,27 @@ from jobs.template_messages import conversation_for_template, tool_for_template
 from schemas.training_file import ChatExample
 from tests.jobs.chat_templates import TEMPLATES
 from tests.jobs.conversations import CONVERSATIONS, TOOLS
+from tests.jobs.family_templates import FAMILIES, write_base
 
 
-@pytest.fixture(params=["nano", pytest.param("smollm2", marks=pytest.mark.real_base)])
+@pytest.fixture(scope="module")
+def families_dir(nano_dir, tmp_path_factory) -> Path:
+    """A tokenizer with the special tokens of all families, and Mistral's begin and end."""
+    first, *others = sorted(FAMILIES.values(), key=lambda family: family.end != "</s>")
+    return write_base(tmp_path_factory.mktemp("families"), nano_dir, first, *others)
+
+
+@pytest.fixture(params=["nano", "families", pytest.param("smollm2", marks=pytest.mark.real_base)])
 def base_dir(request) -> Path:
     return request.getfixturevalue(f"{request.param}_dir")
 
 
 def cases(base_dir):
-    """The base's own template and the families', each with every conversation, without and with tools."""
+    """Templates, each with every conversation, without and with tools: the families', or the base's and others."""
     own = (base_dir / "chat_template.jinja").read_text()
-    yield from itertools.product([own, *TEMPLATES.values()], CONVERSATIONS.values(), [None, TOOLS])
+    published = [family.template for family in FAMILIES.values()]
+    templates = published if own in published[:-1] else [own, *TEMPLATES.values()]
+    yield from itertools.product(templates, CONVERSATIONS.values(), [None, TOOLS])
 
 
 class Ours:
