@@ -17,6 +17,10 @@ from schemas.training import TrainingSpec
 
 _MAX_EXAMPLES: Final = 8
 _MAX_POSITIONS: Final = 64
+"""Trained tokens of each example that are judged."""
+_OTHER_POSITIONS: Final = 16
+"""Tokens that are not trained, and judged all the same: of those that are, a model may become so sure that
+twice the adapter would change nothing more."""
 _LOOKED_AT: Final = 512
 
 
@@ -79,7 +83,8 @@ def choose_examples(corpus: Corpus, *, seed: int) -> list[Document]:
     """Choose a few rows: each with an answer of its own where there are so many, rather short ones.
 
     Returns:
-        Up to 8 rows with at most 64 trained tokens marked, the first of each row.
+        Up to 8 rows with the tokens to judge marked: at most 64 trained ones, the first of each row, and
+        16 others, evenly spread over what comes before the last of these.
     """
     rows = corpus.sample(_LOOKED_AT).documents
     shuffle = random.Random(seed).shuffle  # noqa: S311 - no secret
@@ -89,12 +94,16 @@ def choose_examples(corpus: Corpus, *, seed: int) -> list[Document]:
     different = by_length[: max(_MAX_EXAMPLES, len(by_length) // 2)]
     shuffle(different)
     alike = [row for row in rows if all(row is not other for other in different)]
-    return [_first_positions(row) for row in (different + alike)[:_MAX_EXAMPLES]]
+    return [_judged(row) for row in (different + alike)[:_MAX_EXAMPLES]]
 
 
-def _first_positions(row: Document) -> Document:
-    trained = row.trained & (row.trained.cumsum(0) <= _MAX_POSITIONS)
-    return Document(row.token_ids, trained, n_trained=int(trained.sum()))
+def _judged(row: Document) -> Document:
+    judged = row.trained & (row.trained.cumsum(0) <= _MAX_POSITIONS)
+    last = int(judged.nonzero().max())
+    others = (~row.trained[1:last]).nonzero().flatten() + 1  # the first token follows nothing
+    spread = torch.linspace(0, len(others) - 1, min(_OTHER_POSITIONS, len(others))).long()
+    judged[others[spread]] = True
+    return Document(row.token_ids, judged, n_trained=int(judged.sum()))
 
 
 def _logprobs(model: TunedModel, document: Document) -> list[float]:

@@ -92,6 +92,14 @@ def renamed_copy(adapter_dir: Path, copy_dir: Path, old: str, new: str) -> Path:
     return copy_dir
 
 
+def partial_copy(adapter_dir: Path, copy_dir: Path, without: str) -> Path:
+    """Copy an adapter but for the layers that have this in their names."""
+    shutil.copytree(adapter_dir, copy_dir)
+    tensors = load_file(copy_dir / WEIGHTS)
+    save_file({n: t for n, t in tensors.items() if without not in n}, copy_dir / WEIGHTS)
+    return copy_dir
+
+
 def scaled_copy(adapter_dir: Path, copy_dir: Path, factor: float) -> Path:
     """Copy an adapter with every B matrix multiplied: 0 makes it do nothing, nan spoils it."""
     shutil.copytree(adapter_dir, copy_dir)

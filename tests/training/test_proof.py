@@ -52,11 +52,20 @@ def test_the_seed_chooses() -> None:
 
 
 def test_a_long_answer_is_judged_at_its_beginning() -> None:
-    """Of a long answer the first 64 tokens are judged; the row stays whole."""
+    """Of a long answer the first 64 tokens are judged, beside those asked before; the row stays whole."""
     (document,) = choose_examples(corpus(answers=[[9] * 100]), seed=0)
 
     assert len(document) == 105
-    assert document.trained.nonzero().flatten().tolist() == list(range(5, 69))
+    assert document.trained.nonzero().flatten().tolist() == list(range(1, 69))
+
+
+def test_a_long_question_is_judged_here_and_there() -> None:
+    """Of the tokens that are not trained 16 are judged, from the second to the last before the answer."""
+    (document,) = choose_examples(corpus(answers=[[9, 2]], prompt=200), seed=0)
+
+    judged = document.trained.nonzero().flatten().tolist()
+    assert (len(judged), judged[0], judged[-3:]) == (18, 1, [199, 200, 201])
+    assert document.n_trained == 18
 
 
 def test_logprobs_are_those_of_the_networks() -> None:
@@ -71,7 +80,7 @@ def test_logprobs_are_those_of_the_networks() -> None:
         tuned = model.network(token_ids).logits.float().log_softmax(-1)[0]
         with model.base_alone():
             base = model.network(token_ids).logits.float().log_softmax(-1)[0]
-    assert example.positions == [5, 6, 7]
+    assert example.positions == list(range(1, 8))
     for place, position in enumerate(example.positions):
         token = example.token_ids[position]
         assert example.tuned_logprobs[place] == pytest.approx(float(tuned[position - 1, token]))
