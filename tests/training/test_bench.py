@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.training.plan import Plan
-from tests.bench.training.runs import rates
+from tests.bench.training.ours import spec_of
+from tests.bench.training.runs import Asked, rates
 
 pytestmark = pytest.mark.training
 
@@ -32,6 +33,17 @@ def test_the_bench_trains_and_judges():
 @pytest.mark.parametrize("total_steps", [1, 3, 40])
 def test_the_peer_gets_our_rates(total_steps):
     """The schedule that TRL is given is the one that our trainer follows."""
-    plan = Plan(n_examples=total_steps, batch_size=1, n_epochs=1, seed=0, peak_learning_rate=1e-3)
+    asked = Asked(
+        base_dir="base",
+        training_path="train.jsonl",
+        initial_adapter_dir="initial",
+        work_dir="work",
+        batch_size=8,
+        learning_rate=1e-3,
+        warm_up_steps=1,
+        context_length=1024,
+        seed=1,
+    )
+    plan = Plan.of(spec_of(asked), n_examples=8 * total_steps)
 
     assert rates(1e-3, total_steps) == [plan.learning_rate(n + 1) for n in range(total_steps)]

@@ -33,7 +33,7 @@ def table(contest: Contest, turns: list[Turn]) -> str:
         computed = statistics.median(run.computed_tokens / run.real_tokens for run in runs)
         lines.append(
             f"| {NAMES[trainer]} | {statistics.median(speeds):.0f} ({min(speeds):.0f}-{max(speeds):.0f}) "
-            f"| {1 / ratio(turns, trainer):.2f} | {computed:.2f} "
+            f"| {ratio(turns, trainer):.2f} | {computed:.2f} "
             f"| {share(turns, trainer):.0%} ({share(turns, trainer, of_computed=True):.0%}) "
             f"| {max(run.peak_bytes for run in runs) / 1e9:.2f} GB "
             f"| {statistics.mean(turn.losses[trainer] for turn in turns):.3f} |"
