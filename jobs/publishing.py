@@ -20,7 +20,7 @@ from schemas.errors import JobFailure
 from schemas.fine_tuning import Checkpoint, CheckpointMetrics, Event
 from schemas.ids import TunedModelName, new_id, new_model_id
 from schemas.proof import PROOF, Proof
-from schemas.training import CheckpointSaved, TrainingDone
+from schemas.training import CheckpointSaved, ModelChosen, TrainingDone
 from schemas.usage import Used
 from serving.adapters import inspect_adapter
 from serving.proof import measure_base, prove
@@ -65,7 +65,7 @@ async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
 
 
 async def publish(
-    claim: Claim, base: BaseModelInfo, saved: CheckpointSaved, done: TrainingDone
+    claim: Claim, base: BaseModelInfo, chosen: ModelChosen, done: TrainingDone
 ) -> str:
     """Load the final adapter, prove that it acts as the trainer left it, and end the job.
 
@@ -79,7 +79,7 @@ async def publish(
         Fenced: The job is no longer ours; nothing is published.
     """
     engines = claim.services.engines
-    adapter = await _keep_adapter(claim, base, saved.adapter_dir)
+    adapter = await _keep_adapter(claim, base, chosen.adapter_dir)
     proof = Proof.model_validate_json((adapter.directory / PROOF).read_bytes())
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
     base_name = await engines.base_name(base)
@@ -93,7 +93,7 @@ async def publish(
             events.noted(f"proof-{number}", warning, level="warn")
             for number, warning in enumerate(report.warnings)
         ]
-        return await _succeed(claim, saved, done, adapter, notes)
+        return await _succeed(claim, chosen, done, adapter, notes)
     except BaseException:
         await engines.unload(base.name, adapter.id)
         raise
@@ -124,13 +124,13 @@ async def _check_rendering(
 
 async def _succeed(
     claim: Claim,
-    saved: CheckpointSaved,
+    chosen: ModelChosen,
     done: TrainingDone,
     adapter: AdapterRef,
     notes: list[NewEvent],
 ) -> str:
     name = str(_new_name(claim.record))
-    checkpoint = _checkpoint(claim, saved.step, name, await _metrics_at(claim, saved.step))
+    checkpoint = _checkpoint(claim, chosen.step, name, await _metrics_at(claim, chosen.step))
     model = _model(claim.record, name, adapter)
     table = result_csv(await claim.services.store.jobs.metrics(claim.job_id))
     result = await files.create_result(
@@ -141,7 +141,7 @@ async def _succeed(
     )
     told = [
         *notes,
-        events.checkpoint_created(saved.step, name),
+        events.checkpoint_created(chosen.step, name),
         events.model_created(name),
         events.succeeded(),
     ]

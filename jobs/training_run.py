@@ -25,6 +25,7 @@ from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Method, Supervised
 from schemas.training import (
     CheckpointSaved,
+    ModelChosen,
     Noted,
     StepDone,
     TrainingDone,
@@ -74,16 +75,16 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
     work_dir = services.blobs.work_dir(claim.job_id)
     spec = await _spec(claim, base, resolved, work_dir)
     async with mirrored(claim) as mirror:
-        checkpoint, done = await _trained(claim, spec, mirror, spare)
+        chosen, done = await _trained(claim, spec, mirror, spare)
         logger.info("trained: job_id=%s", claim.job_id)
-        model = await publish(claim, base, checkpoint, done)
+        model = await publish(claim, base, chosen, done)
         mirror.succeeded(model)
     await services.blobs.delete_work_dir(claim.job_id)
 
 
 async def _trained(
     claim: Claim, spec: TrainingSpec, mirror: Mirror, spare: SpareTrainer | None
-) -> tuple[CheckpointSaved, TrainingDone]:
+) -> tuple[ModelChosen, TrainingDone]:
     """Run the trainer to its end; return its final adapter and totals."""
     async with (
         device_time_counted(claim),
@@ -91,9 +92,8 @@ async def _trained(
     ):
         try:
             with claim.on_pause(trainer.ask_to_go):
-                return await _follow(
-                    claim, trainer, _StepLog(claim, mirror), n_epochs=spec.n_epochs
-                )
+                models = _Models(claim, n_epochs=spec.n_epochs)
+                return await _follow(trainer, _StepLog(claim, mirror), models)
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
@@ -101,37 +101,66 @@ async def _trained(
 
 
 async def _follow(
-    claim: Claim, trainer: Trainer, log: "_StepLog", *, n_epochs: int
-) -> tuple[CheckpointSaved, TrainingDone]:
+    trainer: Trainer, log: "_StepLog", models: "_Models"
+) -> tuple[ModelChosen, TrainingDone]:
     """Write down what the trainer reports; return its final adapter and totals."""
-    last: CheckpointSaved | None = None
     try:
         async for event in trainer.events():
+            # A checkpoint shows the numbers of its step.
+            if not isinstance(event, StepDone):
+                await log.flush()
             match event:
-                case TrainingStarted():
-                    await claim.log(_note_start(claim, event))
                 case StepDone():
                     await log.add(event)
+                case TrainingStarted() | Noted():
+                    await log.note(event)
                 case CheckpointSaved():
-                    await log.flush()
-                    last = event
-                    if n_epochs - PUBLIC_CHECKPOINTS < event.epoch < n_epochs:
-                        await publish_checkpoint(claim, event)
-                case Noted():
-                    await log.flush()
-                    await claim.log(events.noted(event.key, event.message, level=event.level))
+                    await models.keep(event)
+                case ModelChosen():
+                    await models.choose(event)
                 case TrainingDone():
-                    await log.flush()
                     await log.tell_cost(event)
-                    assert last is not None, "a trainer saves its final adapter before it is done"
-                    return last, event
+                    return await models.chosen(), event
                 case TrainingFailed():
-                    await log.flush()
                     raise JobFailure(event.message, code=event.code)
     except (TrainerLeft, TrainerDied):
         await log.flush()  # a paused job shows every step that it has taken
         raise
     raise AssertionError("Trainer.events() ends with done or failed, or raises")
+
+
+class _Models:
+    """What the trainer has saved: the last epochs' are published, whichever is the final model."""
+
+    def __init__(self, claim: Claim, *, n_epochs: int) -> None:
+        self._claim = claim
+        self._n_epochs = n_epochs
+        self._saved: dict[int, CheckpointSaved] = {}
+        self._chosen: ModelChosen | None = None
+
+    async def keep(self, saved: CheckpointSaved) -> None:
+        """Publish an epoch's checkpoint, where it is one of the last for sure."""
+        self._saved[saved.epoch] = saved
+        if self._n_epochs - PUBLIC_CHECKPOINTS < saved.epoch < self._n_epochs:
+            await publish_checkpoint(self._claim, saved)
+
+    async def choose(self, chosen: ModelChosen) -> None:
+        """Say which is the final one, where that is worth saying."""
+        self._chosen = chosen
+        if chosen.message is not None:
+            await self._claim.log(events.noted("chosen", chosen.message))
+
+    async def chosen(self) -> ModelChosen:
+        """Publish the last epochs' that are not yet, and return the final model, which is the caller's.
+
+        Only now is it known which these are: a run may stop early, and its last model need not be
+        the one that was chosen.
+        """
+        assert self._chosen is not None, "a trainer chooses its model before it is done"
+        for epoch in sorted(self._saved)[-PUBLIC_CHECKPOINTS:]:
+            if self._saved[epoch].step != self._chosen.step:
+                await publish_checkpoint(self._claim, self._saved[epoch])
+        return self._chosen
 
 
 class _StepLog:
@@ -171,6 +200,14 @@ class _StepLog:
         await self._claim.change(change)
         self._mirror.add(new.event for new in pending)
         self._flushed = time.monotonic()
+
+    async def note(self, event: TrainingStarted | Noted) -> None:
+        """Write down what is no step."""
+        if isinstance(event, Noted):
+            told = events.noted(event.key, event.message, level=event.level)
+        else:
+            told = _note_start(self._claim, event)
+        await self._claim.log(told)
 
     async def tell_cost(self, done: TrainingDone) -> None:
         """Write down how fast this trainer was and what it held: what the next job's dry run estimates from."""

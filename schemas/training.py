@@ -126,12 +126,12 @@ class StepDone(Schema):
     """On a small batch, every tenth step and the last."""
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
-    """On the whole validation file, at the end of an epoch."""
+    """On the whole validation file, at the end of an epoch and maybe between."""
     full_valid_mean_token_accuracy: float | None = None
 
 
 class CheckpointSaved(Schema):
-    """An adapter is on disk, whole: one at the end of each epoch, the last is the final model."""
+    """An adapter is on disk, whole: one at the end of each epoch."""
 
     kind: Literal["checkpoint"] = "checkpoint"
     step: int
@@ -153,14 +153,25 @@ class Noted(Schema):
     level: EventLevel = "info"
 
 
+class ModelChosen(Schema):
+    """Training is over, and this is its model: the best by validation loss, else the last."""
+
+    kind: Literal["chosen"] = "chosen"
+    step: int
+    adapter_dir: Path
+    """As of a `CheckpointSaved`."""
+    message: str | None
+    """Why this one, for the user; None where there was nothing to choose by."""
+
+
 class TrainingDone(Schema):
-    """All epochs are trained; the last `CheckpointSaved` names the final adapter."""
+    """All is trained; comes right after `ModelChosen`."""
 
     kind: Literal["done"] = "done"
     trained_tokens: int
-    """Tokens of the (cut) examples, times epochs: what OpenAI bills."""
+    """Tokens of the (cut) examples, each time that they were read: what OpenAI bills."""
     loss_tokens: int
-    """Tokens that carried loss, times epochs."""
+    """Those that carried loss."""
     peak_memory_bytes: int | None = None
     """The most that this process held: on an accelerator its memory, else its resident set."""
 
@@ -175,10 +186,22 @@ class TrainingFailed(Schema):
 
 
 TrainingEvent = Annotated[
-    TrainingStarted | StepDone | CheckpointSaved | Noted | TrainingDone | TrainingFailed,
+    TrainingStarted
+    | StepDone
+    | CheckpointSaved
+    | Noted
+    | ModelChosen
+    | TrainingDone
+    | TrainingFailed,
     Field(discriminator="kind"),
 ]
 training_event: TypeAdapter[
-    TrainingStarted | StepDone | CheckpointSaved | Noted | TrainingDone | TrainingFailed
+    TrainingStarted
+    | StepDone
+    | CheckpointSaved
+    | Noted
+    | ModelChosen
+    | TrainingDone
+    | TrainingFailed
 ] = TypeAdapter(TrainingEvent)
 """Reads one line of the trainer's standard output."""

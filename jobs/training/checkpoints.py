@@ -1,4 +1,4 @@
-"""The adapters that a run hands over: one at the end of each epoch, with its proof."""
+"""The adapters that a run hands over, at the ends of its epochs and where it was best, each with its proof."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Self
 from jobs.training.directories import sweep_unfinished, write_directory
 from jobs.training.proof import Prover
 from jobs.training.run import Run
-from schemas.training import CheckpointSaved, TrainingSpec
+from schemas.training import TrainingSpec
 
 
 class Checkpoints:
@@ -35,9 +35,13 @@ class Checkpoints:
         checkpoints._forget_beyond(after_step)
         return checkpoints
 
-    def ensure(self, run: Run, *, epoch: int) -> CheckpointSaved:
+    def directory_of(self, step: int) -> Path:
+        """Return where a step's checkpoint is, or would be."""
+        return self._directory / f"step-{step}"
+
+    def ensure(self, run: Run) -> Path:
         """Return the checkpoint of the step that the run is at; write it where it is not there."""
-        target = self._directory / f"step-{run.step}"
+        target = self.directory_of(run.step)
 
         def fill(directory: Path) -> None:
             run.model.save_adapter(directory, base_name=self._base_name)
@@ -45,7 +49,7 @@ class Checkpoints:
 
         if not target.is_dir():
             write_directory(target, fill)
-        return CheckpointSaved(step=run.step, epoch=epoch, adapter_dir=target)
+        return target
 
     def _forget_beyond(self, step: int) -> None:
         """Delete what is half-written, and what this run has not reached.

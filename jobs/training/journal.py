@@ -46,13 +46,19 @@ class Journal:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
 
-    def rewind(self, *, to_step: int) -> list[_Kept]:
+    def rewind(self, *, to_step: int, is_open: bool = False) -> list[_Kept]:
         """Forget what lies after a resume point, and return what must be told again, oldest first.
 
         Args:
             to_step: Of the resume point; 0: forget everything.
+            is_open: Whether that step's own numbers are to be told anew.
         """
-        known = [event for event in self._read() if event.step <= to_step]
+        last = to_step - is_open
+        known = [
+            event
+            for event in self._read()
+            if event.step <= (to_step if isinstance(event, Noted) else last)
+        ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_suffix(".part")
         unfinished.write_text(

@@ -7,6 +7,8 @@ from jobs.training.checkpoints import Checkpoints
 from jobs.training.data import Data
 from jobs.training.failures import base_model_unusable
 from jobs.training.journal import Journal
+from jobs.training.lookout import Lookout
+from jobs.training.milestones import Milestones
 from jobs.training.model import TunedModel
 from jobs.training.plan import Plan
 from jobs.training.process import Preemption
@@ -45,35 +47,40 @@ def train(
     base = base or Base(spec.base_dir)
     data = Data.load(spec, base.renderer)
     run = _fresh_run(spec, data, base, tell)
-    plan = Plan.of(spec, n_examples=len(data.training))
+    plan = Plan.of(spec, n_examples=len(data.training), n_validation=len(data.validation or ()))
     points = ResumePoints.of(spec)
     points.restore(run)
     checkpoints = Checkpoints.of(spec, after_step=run.step, prover=Prover.of(spec, data))
+    is_open = plan.is_milestone(run.step)  # it is closed after its resume point
+    told = journal.rewind(to_step=run.step, is_open=is_open)
     reports = Reports(run, plan=plan, data=data, preemption=preemption)
-
-    def close_epoch(epoch: int) -> None:
-        tell(reports.last_step_of_epoch())
-        tell(checkpoints.ensure(run, epoch=epoch))
+    milestones = Milestones(run, plan=plan, reports=reports, checkpoints=checkpoints, tell=tell)
+    lookout = Lookout(run, data)
 
     emit(reports.started())
-    told = journal.rewind(to_step=run.step)
     for event in told:
         emit(event)
+    lookout.begin()
     preemption.defer()
-    resumed_epoch = plan.epoch_ending_at(run.step)
-    if resumed_epoch and not any(e.kind == "checkpoint" and e.step == run.step for e in told):
-        close_epoch(resumed_epoch)  # the process ended after the resume point, before it was told
+    if is_open:
+        milestones.close()
     for step, examples in plan.batches(after=run.step):
+        if run.course.is_exhausted(spec.early_stopping):
+            break
         run.take_step(data.training.batch(examples), learning_rate=plan.learning_rate(step))
-        epoch = plan.epoch_ending_at(step)
-        if not epoch:
+        lookout.look()
+        is_milestone = plan.is_milestone(step)
+        if not is_milestone:
             tell(reports.step())
-        # Before an epoch is closed: what was told of it then never changes.
-        if epoch or points.is_due or preemption.requested:
+        # Before a milestone is closed: what was told of it then never changes.
+        if is_milestone or points.is_due or preemption.requested:
             points.save(run)
         preemption.check()
-        if epoch:
-            close_epoch(epoch)
+        if is_milestone:
+            milestones.close()
+    lookout.end()
+    for event in milestones.ending():
+        emit(event)
     emit(reports.done())
 
 

@@ -7,9 +7,18 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from schemas.training import OptimizerSpec, TrainingSpec
+
+_MEASUREMENTS: Final = 4
+"""Of a run: few and long epochs would else show too late which model is the best."""
+_MEASUREMENTS_TO_STOP: Final = 10
+"""With early stopping, which is to save steps."""
+_STEPS_BETWEEN: Final = 20
+_TRAINED_FOR_MEASURED: Final = 2
+"""Examples trained on for each that is measured between the ends of epochs. Without a backward pass
+an example costs a third: measuring then takes at most a sixth of what training takes."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +32,18 @@ class Plan:
     peak_learning_rate: float
     optimizer: OptimizerSpec
     """How the rate rises and falls."""
+    measurements_an_epoch: int = 1
+    """How often the whole validation file is measured, evenly spaced; the last time at the end."""
 
     @classmethod
-    def of(cls, spec: TrainingSpec, *, n_examples: int) -> Self:
-        """Return the plan that a spec asks for."""
+    def of(cls, spec: TrainingSpec, *, n_examples: int, n_validation: int = 0) -> Self:
+        """Return the plan that a spec asks for.
+
+        Args:
+            spec: Its numbers.
+            n_examples: That are trained on.
+            n_validation: That are measured on; 0: nothing is.
+        """
         return cls(
             n_examples=n_examples,
             batch_size=spec.batch_size,
@@ -34,6 +51,7 @@ class Plan:
             seed=spec.seed,
             peak_learning_rate=spec.learning_rate,
             optimizer=spec.optimizer,
+            measurements_an_epoch=_measurements_an_epoch(spec, n_examples, n_validation),
         )
 
     @property
@@ -61,6 +79,14 @@ class Plan:
         epoch, rest = divmod(step, self.steps_per_epoch)
         return epoch if epoch and not rest else None
 
+    def is_milestone(self, step: int) -> bool:
+        """Whether the run is measured whole after a step: at each epoch's end, and maybe between."""
+        if step == 0:
+            return False
+        place = (step - 1) % self.steps_per_epoch
+        done, todo = (each * self.measurements_an_epoch for each in (place, place + 1))
+        return done // self.steps_per_epoch != todo // self.steps_per_epoch
+
     def learning_rate(self, step: int) -> float:
         """Return the rate of a step, from 1: linearly up in the warm-up, then as scheduled.
 
@@ -82,3 +108,12 @@ class Plan:
         order = list(range(self.n_examples))
         random.Random(f"{self.seed} {epoch}").shuffle(order)  # noqa: S311 - no secret
         return order
+
+
+def _measurements_an_epoch(spec: TrainingSpec, n_examples: int, n_validation: int) -> int:
+    if n_validation == 0:
+        return 1
+    wanted = _MEASUREMENTS if spec.early_stopping is None else _MEASUREMENTS_TO_STOP
+    n_steps = math.ceil(n_examples / spec.batch_size)
+    most = min(n_steps // _STEPS_BETWEEN, n_examples // (_TRAINED_FOR_MEASURED * n_validation))
+    return max(1, min(math.ceil(wanted / spec.n_epochs), most))

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from itertools import chain, islice
 from typing import Final
 
 import torch
@@ -10,7 +11,7 @@ from jobs.training.data import Data
 from jobs.training.plan import Plan
 from jobs.training.process import Preemption
 from jobs.training.run import Run
-from jobs.training.scores import Means, evaluate
+from jobs.training.scores import Means, count_trained, evaluate
 from schemas.training import StepDone, TrainingDone, TrainingStarted
 
 _SAMPLED_EVERY: Final = 10
@@ -50,22 +51,30 @@ class Reports:
         is_sampled = self._run.step % _SAMPLED_EVERY == 0
         return self._step(sample=self._sample() if is_sampled else None, whole=None)
 
-    def last_step_of_epoch(self) -> StepDone:
+    def milestone(self) -> tuple[StepDone, bool]:
         """Say what the last step did, and measure the whole validation file.
+
+        Returns:
+            What is to be told, and whether there was something to measure on.
 
         Raises:
             Preempted: The process was asked to go.
         """
         is_last = self._run.step == self._plan.total_steps
         is_sampled = is_last or self._run.step % _SAMPLED_EVERY == 0
-        return self._step(sample=self._sample() if is_sampled else None, whole=self._whole())
+        done = self._step(sample=self._sample() if is_sampled else None, whole=self._whole())
+        return done, self._data.validation is not None
 
     def done(self) -> TrainingDone:
-        """Say what all epochs together have read."""
-        training, epochs = self._data.training, self._plan.n_epochs
+        """Say what all steps together have read."""
+        training, plan = self._data.training, self._plan
+        n_epochs, n_steps = divmod(self._run.step, plan.steps_per_epoch)
+        begun = islice(plan.batches(after=n_epochs * plan.steps_per_epoch), n_steps)
+        # Whole epochs count the examples that train nothing too, as OpenAI does.
+        rest = training.batch(chain.from_iterable(examples for _, examples in begun))
         return TrainingDone(
-            trained_tokens=training.n_tokens * epochs,
-            loss_tokens=training.n_trained * epochs,
+            trained_tokens=training.n_tokens * n_epochs + rest.n_tokens,
+            loss_tokens=training.n_trained * n_epochs + count_trained(rest.documents),
             peak_memory_bytes=_peak_memory(self._run.model.device),
         )
 

@@ -14,6 +14,7 @@ from typing import Final, Self
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
+from jobs.training.course import Course
 from jobs.training.directories import sweep_unfinished, write_directory
 from jobs.training.model import WEIGHTS
 from jobs.training.run import Run, Taken
@@ -39,6 +40,7 @@ class Manifest(Schema):
     token_budget: int
     """What memory had taught by then."""
     last: Taken
+    course: Course = Course()
 
 
 class ResumePoints:
@@ -84,6 +86,7 @@ class ResumePoints:
                 step=run.step,
                 token_budget=run.budget.tokens,
                 last=last,
+                course=run.course,
             )
             (directory / _MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 
@@ -98,7 +101,12 @@ class ResumePoints:
         for point in self._newest_first():
             manifest = self._whole_manifest(point)
             if manifest is not None:
-                run.restore(load_file(point / _STATE), step=manifest.step, last=manifest.last)
+                run.restore(
+                    load_file(point / _STATE),
+                    step=manifest.step,
+                    last=manifest.last,
+                    course=manifest.course,
+                )
                 run.budget.tokens = manifest.token_budget
                 return
             logger.warning("resume point is broken or another run's: point=%s", point.name)

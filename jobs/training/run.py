@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jobs.training.corpus import Batch, Document
+from jobs.training.course import Course
 from jobs.training.failures import diverged
 from jobs.training.group import ALONE, Group
 from jobs.training.memory import TokenBudget
@@ -59,6 +60,7 @@ class Run:
         self.budget = TokenBudget.on(model.device, on_halved=self._tell_halved)
         self.step = 0
         self.last: Taken | None = None
+        self.course = Course()
         self._seed = seed
         self._tell = tell
         self._parameters = list(model.parameters.values())
@@ -99,6 +101,7 @@ class Run:
         if not (math.isfinite(taken.loss) and math.isfinite(taken.grad_norm)):
             raise diverged(self.step)
         self.last = taken
+        self.course = self.course.after_step(taken.loss)
         return taken
 
     def state(self) -> dict[str, Tensor]:
@@ -111,7 +114,7 @@ class Run:
             state[f"exp_avg_sq.{name}"] = moments["exp_avg_sq"]
         return state
 
-    def restore(self, state: dict[str, Tensor], *, step: int, last: Taken) -> None:
+    def restore(self, state: dict[str, Tensor], *, step: int, last: Taken, course: Course) -> None:
         """Go on where `state` was taken.
 
         Raises:
@@ -124,7 +127,7 @@ class Run:
                 "exp_avg": state[f"exp_avg.{name}"].to(parameter.device),
                 "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device),
             }
-        self.step, self.last = step, last
+        self.step, self.last, self.course = step, last, course
 
     def _tell_halved(self, tokens: int) -> None:
         message = (

@@ -53,6 +53,11 @@ def test_what_lies_after_the_resume_point_is_forgotten(path):
     assert Journal(path, reported_step=0).rewind(to_step=9) == known
 
 
+def test_an_open_step_is_told_anew(path):
+    """Its own numbers are forgotten, what was noted during it stays."""
+    assert Journal(path, reported_step=0).rewind(to_step=2, is_open=True) == [step(1), NOTED]
+
+
 def test_a_fresh_start_forgets_everything(path):
     """Without a resume point nothing was trained."""
     assert Journal(path, reported_step=0).rewind(to_step=0) == []

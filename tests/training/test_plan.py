@@ -1,12 +1,16 @@
 """Order, steps and rates."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
 import pytest
 
 from jobs.training.plan import Plan
-from schemas.training import OptimizerSpec
+from schemas.fine_tuning import EarlyStopping
+from schemas.training import OptimizerSpec, TrainingSpec
+
+PATIENT = EarlyStopping(patience=3, min_gain=0.0)
 
 
 def make_plan(**changes: float | OptimizerSpec) -> Plan:
@@ -54,6 +58,42 @@ def test_epochs_end_at_their_last_step() -> None:
     assert [PLAN.epoch_ending_at(step) for step in range(10)] == [
         None, None, None, 1, None, None, 2, None, None, 3,
     ]  # fmt: skip
+
+
+def test_milestones_are_evenly_spaced() -> None:
+    """The last of an epoch is its end, also where its steps do not divide evenly."""
+    plan = make_plan(n_examples=40, batch_size=4, n_epochs=2, measurements_an_epoch=3)
+
+    found = [step for step in range(21) if plan.is_milestone(step)]
+
+    assert found == [4, 7, 10, 14, 17, 20]
+    assert [step for step in range(10) if PLAN.is_milestone(step)] == [3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_validation", "n_measured"),
+    [
+        ({}, 0, 1),  # nothing to measure on
+        ({}, 10, 2),
+        ({"n_epochs": 1}, 10, 4),
+        ({"n_epochs": 4}, 10, 1),
+        ({"n_epochs": 1, "batch_size": 50}, 10, 1),  # too few steps
+        ({"n_epochs": 1}, 300, 1),  # too dear
+        ({"early_stopping": PATIENT}, 10, 4),
+        ({"early_stopping": PATIENT, "n_epochs": 1}, 10, 10),
+        ({"early_stopping": PATIENT, "n_epochs": 1}, 100, 4),
+    ],
+)
+def test_few_and_long_epochs_are_measured_in_between(
+    make_spec: Callable[..., TrainingSpec],
+    changes: dict[str, int | EarlyStopping],
+    n_validation: int,
+    n_measured: int,
+) -> None:
+    """Four times a run, ten with early stopping; never more often than each 20 steps, nor dearly."""
+    spec = make_spec(**changes)
+    plan = Plan.of(spec, n_examples=800, n_validation=n_validation)
+    assert plan.measurements_an_epoch == n_measured
 
 
 def test_rate_rises_then_falls_to_zero() -> None:

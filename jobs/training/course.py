@@ -1,0 +1,89 @@
+"""How a run has gone so far: which of its models is the best, and whether its loss runs away. Pure.
+
+Kept in the resume point beside the weights, so that a run that was killed decides as one that was not.
+"""
+
+import math
+from statistics import median
+from typing import Final, Self
+
+from schemas.base import Schema
+from schemas.fine_tuning import EarlyStopping
+
+LOOK_EVERY: Final = 32
+"""Steps whose losses are looked at together: one hard example is no divergence."""
+RUNAWAY_NATS: Final = 1.0
+"""Over the untrained model's loss: each token is then, in the mean, 2.7 times less likely than before."""
+
+
+class Measurement(Schema):
+    """What the whole validation file said of a model."""
+
+    step: int
+    loss: float | None
+    """Mean over trained tokens, in nats; None where it was no finite number."""
+
+    @property
+    def height(self) -> float:
+        """The loss as a number to compare by."""
+        return math.inf if self.loss is None else self.loss
+
+
+class Course(Schema):
+    """All that a run remembers beside its weights."""
+
+    measurements: tuple[Measurement, ...] = ()
+    """Oldest first."""
+    start_loss: float | None = None
+    """Of the untrained model, on the examples that `jobs.training.lookout` asks again."""
+    recent_losses: tuple[float, ...] = ()
+    """Of the steps since the last look."""
+    n_bad_looks: int = 0
+    """In a row."""
+
+    @property
+    def best(self) -> Measurement | None:
+        """The lowest loss, the earliest of equals; None where nothing was measured."""
+        return min(self.measurements, key=lambda each: each.height, default=None)
+
+    def measured(self, step: int, loss: float | None) -> Self:
+        """Return the course after a measurement."""
+        measurement = Measurement(step=step, loss=loss)
+        return self.model_copy(update={"measurements": (*self.measurements, measurement)})
+
+    def n_without_gain(self, min_gain: float) -> int:
+        """Return how many measurements in a row brought nothing, up to now.
+
+        Args:
+            min_gain: Nats by which the loss must fall below the last gain's to be one.
+        """
+        reference, n_without = math.inf, 0
+        for each in self.measurements:
+            if each.height < reference - min_gain:
+                reference, n_without = each.height, 0
+            else:
+                n_without += 1
+        return n_without
+
+    def is_exhausted(self, asked: EarlyStopping | None) -> bool:
+        """Whether to stop, by what was asked for."""
+        return asked is not None and self.n_without_gain(asked.min_gain) >= asked.patience
+
+    def after_step(self, loss: float) -> Self:
+        """Return the course after a step."""
+        return self.model_copy(update={"recent_losses": (*self.recent_losses, loss)})
+
+    @property
+    def looks_bad(self) -> bool:
+        """Whether half of the recent steps had a loss well over the untrained model's.
+
+        Other examples than the ones that were measured at the start: a suspicion, no proof.
+        """
+        if self.start_loss is None or not self.recent_losses:
+            return False
+        return median(self.recent_losses) > self.start_loss + RUNAWAY_NATS
+
+    def looked(self, *, is_worse: bool) -> Self:
+        """Return the course after a look, with what it found."""
+        n_bad_looks = self.n_bad_looks + 1 if is_worse else 0
+        return self.model_copy(update={"recent_losses": (), "n_bad_looks": n_bad_looks})

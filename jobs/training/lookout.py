@@ -1,0 +1,68 @@
+"""Looks out for a loss that runs away: a model that training makes worse ends the job, unpublished."""
+
+from typing import Final
+
+from jobs.training.course import LOOK_EVERY, RUNAWAY_NATS
+from jobs.training.data import Data
+from jobs.training.failures import ran_away
+from jobs.training.run import Run
+from jobs.training.scores import evaluate
+
+_EXAMPLES: Final = 8
+_BAD_LOOKS: Final = 2
+"""In a row: 64 steps. A rate that was high for a moment may have shaken the model, and it recovers."""
+
+
+class Lookout:
+    """Asks the same few training examples before training, and again when the steps' losses look bad.
+
+    The same examples, because batches differ: a run whose examples are noisy, or begin with easy
+    ones, looks bad now and then, but its model is no worse at these than it was.
+
+    Args:
+        run: What is watched.
+        data: Its files.
+    """
+
+    def __init__(self, run: Run, data: Data) -> None:
+        self._run = run
+        self._documents = data.training.sample(_EXAMPLES).documents
+
+    def begin(self) -> None:
+        """Measure the untrained model; do nothing where training has begun."""
+        if self._run.step == 0:
+            course = self._run.course
+            self._run.course = course.model_copy(update={"start_loss": self._measure()})
+
+    def look(self) -> None:
+        """Look, each 32nd step.
+
+        Raises:
+            JobFailure: `diverged`: two looks in a row found the model much worse than untrained.
+        """
+        if len(self._run.course.recent_losses) >= LOOK_EVERY:
+            self._judge(patience=_BAD_LOOKS)
+
+    def end(self) -> None:
+        """Look at what training came to, whatever its steps were.
+
+        Raises:
+            JobFailure: `diverged`: the model is much worse than untrained.
+        """
+        self._judge(patience=1)
+
+    def _judge(self, *, patience: int) -> None:
+        run, start = self._run, self._run.course.start_loss
+        if start is None or not run.course.looks_bad:
+            run.course = run.course.looked(is_worse=False)
+            return
+        now = self._measure()
+        is_worse = now is None or now > start + RUNAWAY_NATS
+        run.course = run.course.looked(is_worse=is_worse)
+        if run.course.n_bad_looks >= patience:
+            raise ran_away(run.step, start=start, now=now)
+
+    def _measure(self) -> float | None:
+        run = self._run
+        means = evaluate(run.model, self._documents, budget=run.budget, group=run.group)
+        return means.loss if means else None

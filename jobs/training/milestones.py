@@ -1,0 +1,92 @@
+"""Where a run is measured whole: its numbers are told, its adapter is kept, and the best is known."""
+
+from collections.abc import Callable, Iterator
+
+from jobs.training.checkpoints import Checkpoints
+from jobs.training.course import Course
+from jobs.training.plan import Plan
+from jobs.training.reports import Reports
+from jobs.training.run import Run
+from schemas.training import CheckpointSaved, ModelChosen, Noted, TrainingEvent
+
+
+class Milestones:
+    """The ends of epochs, and what `Plan` puts between them.
+
+    Args:
+        run: What is measured.
+        plan: Its steps.
+        reports: Measures and tells.
+        checkpoints: Keeps adapters.
+        tell: Takes each event as it happens.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        plan: Plan,
+        reports: Reports,
+        checkpoints: Checkpoints,
+        tell: Callable[[TrainingEvent], None],
+    ) -> None:
+        self._run = run
+        self._plan = plan
+        self._reports = reports
+        self._checkpoints = checkpoints
+        self._tell = tell
+
+    def close(self) -> None:
+        """Measure the step that the run is at; keep its adapter if it ends an epoch or is the best.
+
+        Raises:
+            Preempted: The process was asked to go.
+        """
+        run = self._run
+        done, is_measured = self._reports.milestone()
+        if is_measured:
+            run.course = run.course.measured(run.step, done.full_valid_loss)
+        self._tell(done)
+        epoch = self._plan.epoch_ending_at(run.step)
+        # On disk before the next resume point can say that it is the best.
+        if epoch or _best_step(run.course) == run.step:
+            adapter_dir = self._checkpoints.ensure(run)
+            if epoch:
+                self._tell(CheckpointSaved(step=run.step, epoch=epoch, adapter_dir=adapter_dir))
+
+    def ending(self) -> Iterator[TrainingEvent]:
+        """Yield why training ended early, if it did, and which model is the final one."""
+        run, total = self._run, self._plan.total_steps
+        if run.step < total:
+            yield Noted(
+                step=run.step,
+                key="early-stop",
+                message=f"Stopped after step {run.step} of {total}: the loss on the validation examples "
+                f"gained nothing any more. {_lowest(run.course)}",
+            )
+        step = _best_step(run.course) or run.step
+        message = None
+        if run.course.measurements:
+            when = "the last step" if step == run.step else f"step {step}"
+            message = f"The final model is that of {when}. {_lowest(run.course)}"
+        adapter_dir = self._checkpoints.directory_of(step)
+        yield ModelChosen(step=step, adapter_dir=adapter_dir, message=message)
+
+
+def _best_step(course: Course) -> int | None:
+    return course.best.step if course.best else None
+
+
+def _lowest(course: Course) -> str:
+    """Return which measurement was the lowest, and what the last one was where that is another."""
+    best, last = course.best, course.measurements[-1]
+    assert best is not None, "something was measured"
+    n = len(course.measurements)
+    if best.loss is None:
+        return "None of the measured losses is a finite number."
+    lowest = (
+        f"Its validation loss, {best.loss:.4f} at step {best.step}, is the lowest of {n} measured"
+    )
+    if best is last or last.loss is None:
+        return f"{lowest}."
+    return f"{lowest}; after step {last.step} it was {last.loss:.4f}."
