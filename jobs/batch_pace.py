@@ -1,4 +1,4 @@
-"""How many requests of batches an engine is asked at a time: fewer while clients wait for it themselves."""
+"""How many requests of our own making an engine is asked at a time: fewer while clients wait for it themselves."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from jobs.services import Services
+from schemas.bases import BaseModelInfo
 from schemas.errors import ApiError
 
 _LOOK_EVERY: Final = 1.0
@@ -56,29 +57,37 @@ class Turns:
 
 
 class Pace:
-    """The turns at every engine that batches ask."""
+    """The turns at every engine that batches, or reports, ask.
 
-    def __init__(self, services: Services) -> None:
+    Args:
+        services: Open.
+        most: Requests at a time, where nobody else asks; None: as the settings say of batches.
+    """
+
+    def __init__(self, services: Services, *, most: int | None = None) -> None:
         self._services = services
+        self._most = services.settings.batch_concurrency if most is None else most
         self._turns: dict[str, Turns] = {}
 
     def at(self, base: str) -> Turns:
         """Return the turns at the engine of a base."""
-        most = self._services.settings.batch_concurrency
-        return self._turns.setdefault(base, Turns(most))
+        return self._turns.setdefault(base, Turns(self._most))
+
+    async def look(self, base: BaseModelInfo) -> Turns:
+        """Return the turns at an engine, after a look at what else it does."""
+        turns = self.at(base.name)
+        try:
+            running = await self._services.engines.count_running(base)
+        except ApiError:
+            running = 0  # it does not tell, or is not there
+        await turns.make_room(running)
+        return turns
 
     async def keep(self) -> None:
         """Look each second what else the engines do, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            for name, turns in list(
-                self._turns.items()
-            ):  # batches on other bases may come meanwhile
+            for name, turns in list(self._turns.items()):  # somebody may ask other bases meanwhile
                 base = self._services.catalog.find(name)
-                if base is None or not turns.taken:
-                    continue
-                try:
-                    running = await self._services.engines.count_running(base)
-                except ApiError:
-                    running = 0  # it does not tell, or is not there
-                await turns.make_room(running)
+                if base is not None and turns.taken:
+                    await self.look(base)

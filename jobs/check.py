@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
-from unicodedata import category
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -18,6 +17,7 @@ from jobs.dataset_report import DatasetReport, counted
 from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
 from jobs.lora_layers import layers_of
 from jobs.rendering import Renderer, Row
+from jobs.terminal_text import visible, without_middle
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
 from schemas.fine_tuning import Hyperparameters
@@ -147,12 +147,12 @@ def _problems(report: CheckReport) -> RenderableType | None:
     if report.failure is None:
         return None
     if not report.problems:
-        return _visible(report.failure.message)
+        return visible(report.failure.message)
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="red", no_wrap=True)
     table.add_column()
     for problem in report.problems[:_SHOWN_PROBLEMS]:
-        table.add_row(f"line {problem.line}", _visible(problem.sentence(report.path.name)))
+        table.add_row(f"line {problem.line}", visible(problem.sentence(report.path.name)))
     if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
         table.add_row("", f"… and {counted(more, 'more line')}.")
     return table
@@ -163,7 +163,7 @@ def _warnings(report: CheckReport) -> RenderableType | None:
         return None
     table = Table.grid(padding=(0, 1))
     for warning in report.dataset.warnings:
-        table.add_row(Text("!", "bold yellow"), _visible(warning))
+        table.add_row(Text("!", "bold yellow"), visible(warning))
     return table
 
 
@@ -209,32 +209,10 @@ def _plan(report: CheckReport) -> RenderableType | None:
 def _shown(sample: Sample) -> RenderableType:
     text = Text()
     for stretch in sample.stretches:
-        shown = _visible(_without_middle(stretch.text))
+        shown = visible(without_middle(stretch.text, longest=_SHOWN_CHARACTERS))
         if stretch.is_trained:
             text.append_text(Text.assemble("⟦", shown, "⟧", style="bold green"))
         else:
             text.append_text(shown)
     title = f"example {sample.example}: ⟦what is learned⟧"
     return Padding(Panel(text, title=title, title_align="left"), (1, 0, 0, 0))
-
-
-def _without_middle(text: str) -> str:
-    if len(text) <= _SHOWN_CHARACTERS:
-        return text
-    half = _SHOWN_CHARACTERS // 2
-    left_out = len(text) - 2 * half
-    return f"{text[:half]} […{left_out:,} characters…] {text[-half:]}"
-
-
-def _visible(text: str) -> Text:
-    """Return text that a terminal shows and neither rich nor the terminal obeys."""
-    return Text("".join(_escaped(character) for character in text))
-
-
-def _escaped(character: str) -> str:
-    is_plain = character == "\n" or (category(character) != "Cc" and character not in _DIRECTIONS)
-    return character if is_plain else repr(character)[1:-1]
-
-
-_DIRECTIONS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the order in which a terminal shows others."""

@@ -13,6 +13,7 @@ from jobs.engines import AdapterRef
 from jobs.job_usage import used_by
 from jobs.lifecycle import advance
 from jobs.rendering_watch import rendering_report
+from jobs.reports.states import awaited
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord, ModelRecord
 from schemas.bases import BaseModelInfo
@@ -139,6 +140,7 @@ async def _succeed(
         content=table,
         filename="step_metrics.csv",
     )
+    n_compared = claim.services.settings.report_examples
     told = [
         *notes,
         events.checkpoint_created(chosen.step, name),
@@ -155,6 +157,7 @@ async def _succeed(
             }
         )
         ended = record.model_copy(update={"job": job, "owner": None, "lease_until": 0.0})
+        ended = awaited(ended, n_examples=n_compared, now=time.time())
         trained = Used(requests=1, input_tokens=done.trained_tokens)
         return Outcome(
             record=ended,

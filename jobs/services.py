@@ -37,6 +37,7 @@ class Services:
     keys: KeyRing
     grader_children: Children = field(default_factory=Children, kw_only=True)
     dry_run_children: Children = field(default_factory=Children, kw_only=True)
+    report_children: Children = field(default_factory=Children, kw_only=True)
     webhooks: Sender
     limiter: Limiter
     meter: Meter

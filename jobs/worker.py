@@ -21,6 +21,7 @@ from jobs.housekeeping import tidy
 from jobs.lifecycle import advance
 from jobs.pausing import pause
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
+from jobs.reports.runner import ReportRunner
 from jobs.services import Services
 from jobs.spare_trainer import SpareTrainer
 from jobs.store.batches import BatchRecord
@@ -73,6 +74,7 @@ class Worker:
                 self._group.create_task(self._listen())
                 self._group.create_task(self._tidy())
                 self._group.create_task(BatchRunner(self._services, owner=self._id).run())
+                self._group.create_task(ReportRunner(self._services, owner=self._id).run())
                 self._group.create_task(Deliveries(self._services).run())
         finally:
             await self._services.store.machines.forget_worker(self._id)

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from schemas.base import Schema
+from schemas.completions import AbsentIfNone
+from schemas.report import JobReport
 
 JobStatus = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
@@ -137,6 +139,8 @@ class Job(Schema):
     integrations: list[Integration] = Field(default_factory=list)
     metadata: dict[str, str] | None = None
     user_provided_suffix: str | None = None
+    report: AbsentIfNone[JobReport] = None
+    """Ours: how the tuned model does next to its base; there once the job has succeeded."""
 
 
 class ModelLimits(Schema):

@@ -49,6 +49,10 @@ class Settings(Schema):
     """Trainings at a time on this machine."""
     batch_concurrency: int = Field(default=8, ge=1)
     """Requests of batches that an engine is asked at a time, at most; fewer while others ask it."""
+    report_examples: int = Field(default=64, ge=0, le=1000)
+    """On which base and tuned model are compared after a job; 0: they are not."""
+    report_seconds: float = Field(default=600, gt=0)
+    """How long both may be asked for that; what has no answer by then is left out."""
     trainer_threads: int = 0
     """CPU threads of a trainer; 0: all cores but one."""
     warm_trainer: bool = True

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,17 +58,18 @@ class Server:
         asyncio.run(self._publish(name, base))
         return name
 
-    def add_job(self, *, status: JobStatus) -> str:
+    def add_job(self, *, status: JobStatus, **fields: object) -> str:
         """Leave a job as a worker would have."""
-        return asyncio.run(self._add_job(status))
+        return asyncio.run(self._add_job(status, fields))
 
     def fail_engine(self, base: str, message: str) -> None:
         """Report that an engine does not start, as its keeper does."""
         asyncio.run(self._report(base, message))
 
-    async def _add_job(self, status: JobStatus) -> str:
+    async def _add_job(self, status: JobStatus, fields: Mapping[str, object]) -> str:
         async with open_store(self.settings.effective_database_url) as store:
-            made = record(project_id=PROJECT, status=status).model_copy(update={"base": "nano"})
+            made = record(project_id=PROJECT, status=status, **fields)
+            made = made.model_copy(update={"base": "nano"})
             await store.jobs.add(made, [])
             return made.job.id
 
@@ -92,12 +93,15 @@ class Server:
             await store.jobs.change(done.job.id, lambda found: Outcome(record=found, model=model))
 
 
-def catalog(engine: FakeEngine) -> Catalog:
-    """Two bases on one engine, one with a slash in its name, one that embeds, and one without an engine."""
+def catalog(engine: FakeEngine, *, directory: Path = Path("/nowhere")) -> Catalog:
+    """Two bases on one engine, one with a slash in its name, one that embeds, and one without an engine.
+
+    Their files lie in `directory`; hardly a test reads them.
+    """
     bases = [
         BaseModelInfo(
             name=name,
-            directory=Path("/nowhere"),
+            directory=directory,
             context_length=512,
             hidden_size=64,
             model_type="llama",

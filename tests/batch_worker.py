@@ -1,4 +1,4 @@
-"""A worker process: `python -m tests.batch_worker DATA_DIR REDIS_URL ENGINE_URL`."""
+"""A worker process: `python -m tests.batch_worker DATA_DIR REDIS_URL ENGINE_URL [BASE_DIR]`."""
 
 from api.cli.main import use_fixed_sqlite
 
@@ -11,12 +11,14 @@ from types import SimpleNamespace  # noqa: E402
 
 from jobs.worker import Worker  # noqa: E402
 from schemas.settings import Settings  # noqa: E402
-from tests.api_server import opener  # noqa: E402
+from tests.api_server import catalog, opener  # noqa: E402
 
 
-async def main(data_dir: str, redis_url: str, engine_url: str) -> None:
+async def main(data_dir: str, redis_url: str, engine_url: str, base_dir: str = "/nowhere") -> None:
+    engine = SimpleNamespace(url=engine_url)
+    offered = catalog(engine, directory=Path(base_dir))
     settings = Settings(data_dir=Path(data_dir), bases_dir=Path(data_dir), redis_url=redis_url)
-    async with opener(SimpleNamespace(url=engine_url))(settings) as services:
+    async with opener(engine, offered=offered)(settings) as services:
         await Worker(services).run()
 
 

@@ -24,7 +24,8 @@ class FakeEngine:
 
     A request's last message steers it: `hold` never ends the answer, `break` cuts the connection in the
     middle, `refuse` is answered with vLLM's own kind of 400, `fail` with a 500, `call` calls every tool that was offered, `json`
-    is answered with an object, `cut` with words that end too early, and `say …` with what follows.
+    is answered with an object, `cut` with words that end too early, and `say …` with what follows; `learned …` too, but
+    only by adapters.
     """
 
     def __init__(self, socket: Path) -> None:
@@ -233,6 +234,8 @@ def _said(asked: dict) -> tuple[tuple[str, ...], dict[str, dict], str]:
             return OBJECT, {}, "stop"
         case "cut":
             return WORDS, {}, "length"
+        case str(wish) if wish.startswith("learned ") and not asked["model"].startswith("base-"):
+            return (wish.removeprefix("learned "),), {}, "stop"
         case str(wish) if wish.startswith("say "):
             return (wish.removeprefix("say "),), {}, "stop"
         case _:

@@ -9,6 +9,7 @@ from schemas.completions import Choice, Message, Usage
 from schemas.files import File
 from schemas.fine_tuning import Hyperparameters, Job, Method, Supervised
 from schemas.ids import new_hex_id, new_id
+from schemas.report import JobReport, Measure
 from schemas.stored_completions import StoredCompletion
 from schemas.uploads import Upload
 
@@ -45,6 +46,25 @@ def job(**update) -> Job:
 def record(project_id="proj_a", **update) -> JobRecord:
     """A job's record, nobody's yet."""
     return JobRecord(job=job(**update), project_id=project_id, base="retune-nano", plan=Plan())
+
+
+def measure(**update) -> Measure:
+    """Eight examples, of which the tuned model gets six and the base one."""
+    fields = {
+        "name": "exact_match", "n": 8, "base": 0.125, "tuned": 0.75, "difference": 0.625,
+        "interval": (0.25, 0.875), "p_value": 0.0625, "n_better": 5, "n_worse": 0,
+        "verdict": "cannot_tell",
+    }  # fmt: skip
+    return Measure(**fields | update)
+
+
+def job_report(**update) -> JobReport:
+    """What a job shows of a report that is done."""
+    fields = {
+        "status": "done", "file_id": "file-report", "source": "validation_file",
+        "headline": measure(),
+    }  # fmt: skip
+    return JobReport(**fields | update)
 
 
 def batch_record(project_id="proj_a", **update) -> BatchRecord:

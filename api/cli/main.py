@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": "run the server until Ctrl-C",
     "demo": "tune a real model and compare it with its base, in a few minutes",
     "check": "check a training file, and show what would be learned from it",
+    "report": "show how a tuned model does next to its base",
     "keys": "create, list, rotate and revoke API keys",
     "projects": "create, list and archive projects, each a tenant of its own",
     "doctor": "say what is missing or wrong on this machine, and what to do",

@@ -56,7 +56,7 @@ class Children:
         async with self._turns:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-I",
+                "-Ps",
                 "-m",
                 module,
                 stdin=PIPE,

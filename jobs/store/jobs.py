@@ -23,16 +23,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.lifecycle import NEXT, is_terminal
 from jobs.store.database import Database
+from jobs.store.files import add_file
 from jobs.store.idempotency import Attempt, first_job
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import cursor_page, page
 from jobs.store.pairs import has_pairs
-from jobs.store.records import Fenced, JobRecord, ModelRecord, Plan
+from jobs.store.records import Fenced, FileRecord, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
 from jobs.store.usage import add_used
 from schemas.base import CursorPage, Page, Schema
 from schemas.errors import JobNotFound
+from schemas.files import File
 from schemas.fine_tuning import Checkpoint, Event, Job, JobStatus
 from schemas.usage import Used, UsedBy
 from schemas.webhooks import EventType
@@ -52,6 +54,8 @@ class Outcome(Schema):
     events: Sequence[NewEvent] = ()
     checkpoint: Checkpoint | None = None
     model: ModelRecord | None = None
+    files: Sequence[tuple[File, FileRecord]] = ()
+    """Their bytes are safe already."""
     used: Mapping[UsedBy, Used] = {}
 
 
@@ -150,6 +154,8 @@ class JobRecords:
                 await _add_checkpoint(connection, job_id, outcome.checkpoint)
             if outcome.model is not None:
                 await connection.execute(insert(models).values(**outcome.model.model_dump()))
+            for file, file_record in outcome.files:
+                await add_file(connection, file, file_record)
             await add_used(connection, outcome.used)
         return outcome.record
 
@@ -161,10 +167,17 @@ class JobRecords:
             )
             return [_record(row) for row in rows]
 
+    async def reports_due(self, *, now: float, limit: int) -> list[str]:
+        """Return the jobs whose report waits for a worker, oldest first."""
+        query = select(jobs.c.id).where(_report_is_due(now)).order_by(jobs.c.seq).limit(limit)
+        async with self._database.read() as connection:
+            return list(await connection.scalars(query))
+
     async def held(self) -> list[JobRecord]:
         """Return the jobs that some worker holds."""
-        # The status for its index: workers ask this each second, and jobs that are over are never deleted.
-        held = and_(jobs.c.status.in_(_UNFINISHED), jobs.c.owner.is_not(None))
+        # Statuses for their indexes: workers ask this each second, and jobs that are over are never deleted.
+        is_worked_on = or_(jobs.c.status.in_(_UNFINISHED), jobs.c.report_status == "running")
+        held = and_(is_worked_on, jobs.c.owner.is_not(None))
         async with self._database.read() as connection:
             rows = await connection.execute(select(jobs).where(held))
             return [_record(row) for row in rows]
@@ -182,14 +195,33 @@ class JobRecords:
             now: Unix seconds.
             lease: For how many seconds nobody else may take it.
         """
+        claimable = _claimable(validating, now)
+        return await self._claim(job_id, claimable, change, owner=owner, lease_until=now + lease)
+
+    async def claim_report(
+        self, job_id: str, change: Change, *, owner: str, now: float, lease: float
+    ) -> JobRecord | None:
+        """Take a job that is over for `owner`, to make its report; see `claim`."""
+        due = _report_is_due(now)
+        return await self._claim(job_id, due, change, owner=owner, lease_until=now + lease)
+
+    async def _claim(
+        self,
+        job_id: str,
+        claimable: ColumnElement[bool],
+        change: Change,
+        *,
+        owner: str,
+        lease_until: float,
+    ) -> JobRecord | None:
         async with self._database.write() as connection:
-            query = select(jobs).where(jobs.c.id == job_id, _claimable(validating, now))
+            query = select(jobs).where(jobs.c.id == job_id, claimable)
             row = (await connection.execute(query.with_for_update())).one_or_none()
             if row is None:
                 return None
             record = _record(row)
             taken = record.model_copy(
-                update={"attempt": record.attempt + 1, "owner": owner, "lease_until": now + lease}
+                update={"attempt": record.attempt + 1, "owner": owner, "lease_until": lease_until}
             )
             outcome = change(taken)
             await connection.execute(
@@ -373,6 +405,12 @@ def _claimable(validating: bool, now: float) -> ColumnElement[bool]:
     return waits if validating else and_(waits, jobs.c.is_pausing.is_(False))
 
 
+def _report_is_due(now: float) -> ColumnElement[bool]:
+    free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
+    is_open = jobs.c.report_status.in_(("pending", "running"))
+    return and_(is_open, free, jobs.c.next_run_at <= now)
+
+
 def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
     if wanted:
         return has_pairs(connection, jobs.c.job, wanted, member="metadata")
@@ -440,6 +478,7 @@ def _columns(record: JobRecord) -> dict[str, object]:
         "next_run_at": record.next_run_at,
         "infra_failures": record.infra_failures,
         "is_pausing": record.is_pausing,
+        "report_status": record.job.report and record.job.report.status,
     }
 
 

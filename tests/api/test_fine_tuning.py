@@ -12,7 +12,9 @@ from jobs.store.records import ModelRecord
 from jobs.store.store import open_store
 from schemas.fine_tuning import Checkpoint
 from schemas.ids import new_id, new_model_id
+from schemas.report import JobReport
 from tests.api_server import PROJECT, Server
+from tests.samples import job_report
 
 JOBS = "/v1/fine_tuning/jobs"
 LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
@@ -134,6 +136,23 @@ def test_an_extension_that_cannot_be_had(client: OpenAI, file_id: str, wishes, c
         create(client, file_id, method=method)
     where = f"method.supervised.hyperparameters.{param}"
     assert (caught.value.code, caught.value.param) == (code, where)
+
+
+def test_a_report_is_shown_beside_openais_fields(server: Server, strict: OpenAI) -> None:
+    """A strict client takes the job, and finds the report among what it does not know."""
+    shown = job_report()
+    job_id = server.add_job(
+        status="succeeded", report=shown, result_files=["file-csv", "file-report"]
+    )
+    job = strict.fine_tuning.jobs.retrieve(job_id)
+    assert (job.status, job.result_files) == ("succeeded", ["file-csv", "file-report"])
+    assert JobReport.model_validate(job.model_extra["report"]) == shown
+
+
+def test_a_job_without_a_report_is_openais(server: Server, http: httpx.Client) -> None:
+    """Before its end, and for jobs of a time before reports, there is no such field."""
+    for status in ("running", "succeeded", "failed"):
+        assert "report" not in http.get(f"{JOBS}/{server.add_job(status=status)}").json()
 
 
 @pytest.mark.parametrize("type_", ["dpo", "reinforcement"])

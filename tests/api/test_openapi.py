@@ -15,6 +15,7 @@ from tests.api.tenants import all_routes
 from tests.batches import CHAT, jsonl, line, running_batches
 from tests.polling import eventually
 from tests.receiver import running_receiver
+from tests.samples import job_report
 
 HELLO = [{"role": "user", "content": "hello"}]
 LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
@@ -91,8 +92,9 @@ def test_uploads(http: httpx.Client) -> None:
 
 
 def test_jobs(server, http: httpx.Client) -> None:
-    """A job, fresh, pausing, resumed and cancelled, one paused, the list, its events and checkpoints."""
+    """A job, fresh, pausing, resumed and cancelled, one paused, one with a report, the list, its events and checkpoints."""
     server.add_job(status="paused")
+    server.add_job(status="succeeded", report=job_report())
     asked = {"model": "gpt-4o-mini", "training_file": new_file(http), "metadata": {"a": "b"}}
     job = http.post("/v1/fine_tuning/jobs", json=asked).json()
     path = f"/v1/fine_tuning/jobs/{job['id']}"

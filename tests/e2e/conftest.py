@@ -11,7 +11,9 @@ def server():
     """A server with everything real: Redis, SQL, worker, trainer, vLLM."""
     with (
         private_directory("retune-e2e-") as directory,
-        running_server(directory / "data", RETUNE_RESUME_EVERY_SECONDS="1") as running,
+        running_server(
+            directory / "data", RETUNE_RESUME_EVERY_SECONDS="1", RETUNE_REPORT_EXAMPLES="12"
+        ) as running,
     ):
         yield running
 

@@ -65,6 +65,7 @@ def running_server(
         "RETUNE_DATA_DIR": str(data_dir),
         "RETUNE_API_KEY": KEY,
         "PYTHONUNBUFFERED": "1",
+        "RETUNE_REPORT_EXAMPLES": "0",  # a hundred answers after each job; who wants them says so
         **variables,
     }
     with log_path.open("ab") as log:

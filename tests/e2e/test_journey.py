@@ -4,8 +4,10 @@ import asyncio
 import csv
 import io
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 
 import openai
@@ -117,7 +119,7 @@ def test_checkpoints_are_models_that_answer(succeeded, client):
 
 def test_the_result_file_has_a_row_a_step(succeeded, client):
     """CSV with OpenAI's header; empty cells where nothing was measured."""
-    (result,) = succeeded.result_files
+    result = succeeded.result_files[0]
     assert client.files.retrieve(result).purpose == "fine-tune-results"
     rows = list(csv.reader(io.StringIO(client.files.content(result).text)))
     assert rows[0] == [
@@ -130,6 +132,43 @@ def test_the_result_file_has_a_row_a_step(succeeded, client):
     assert [row[0] for row in rows[1:]] == [str(n) for n in range(1, 41)]
     assert rows[2][3] == ""
     assert float(rows[10][3]) > 0
+
+
+def test_the_job_says_whether_it_is_better_than_its_base(succeeded, client, server):
+    """Soon after its end, with all answers in a second result file, which a terminal shows."""
+    job = reported(client, succeeded.id)
+    assert job.report["status"] == "done", job.report
+    assert job.result_files == [*succeeded.result_files[:1], job.report["file_id"]]
+    headline = job.report["headline"]
+    assert (headline["name"], headline["n"]) == ("exact_match", 12)
+    assert headline["base"] == 0
+    report = json.loads(client.files.content(job.report["file_id"]).text)
+    assert report["examples"]["source"] == "validation_file"
+    assert report["examples"]["n_compared"] == 12
+    codes = {line["messages"][-1]["content"] for line in demo_lines("train.jsonl")}
+    assert sum(pair["tuned"]["text"] in codes for pair in report["pairs"]) >= 6, report["pairs"]
+    assert not any(pair["base"]["text"] in codes for pair in report["pairs"])
+    assert events(client, job.id)[-1] == "The job has successfully completed"
+    shown = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "report", job.id],
+        env=os.environ | {"RETUNE_DATA_DIR": str(server.data_dir), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert succeeded.fine_tuned_model in shown.stdout
+    assert "exact match" in shown.stdout
+
+
+def reported(client, job_id, *, seconds=120):
+    """Wait for a job's report."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = client.fine_tuning.jobs.retrieve(job_id)
+        if job.report["status"] in {"done", "failed", "skipped"}:
+            return job
+        time.sleep(0.2)
+    raise AssertionError(f"the report of {job_id} is still {job.report} after {seconds} s")
 
 
 def test_curl_can_do_it_too(succeeded, server):

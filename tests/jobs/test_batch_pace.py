@@ -64,7 +64,7 @@ async def test_a_base_may_come_while_engines_are_looked_at(monkeypatch):
     pace = Pace(
         SimpleNamespace(
             settings=SimpleNamespace(batch_concurrency=2),
-            catalog=SimpleNamespace(find=lambda name: name),
+            catalog=SimpleNamespace(find=lambda name: SimpleNamespace(name=name)),
             engines=SimpleNamespace(count_running=count_running),
         )
     )
@@ -74,4 +74,4 @@ async def test_a_base_may_come_while_engines_are_looked_at(monkeypatch):
             assert not keeping.done()
             await asyncio.sleep(0)
         await given_back([keeping])
-    assert looked[0] == "nano"
+    assert looked[0].name == "nano"

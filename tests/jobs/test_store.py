@@ -8,8 +8,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import IntegrityError
 
 from jobs import events
+from jobs.reports.states import awaited, begun, given_back
 from jobs.store.database import DatabaseUnusable, driver_url
 from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
@@ -256,3 +258,42 @@ async def test_no_update_overwrites_another(store, database_url):
     processes = [await asyncio.create_subprocess_exec(*command) for _ in range(3)]
     assert [await process.wait() for process in processes] == [0, 0, 0]
     assert (await store.jobs.get(record.job.id)).job.trained_tokens == 120
+
+
+async def test_reports_are_claimed_once_and_by_whoever_comes(store):
+    """Of jobs that have succeeded, in their order, when they are due; a lease that ran out frees one."""
+    first, second = (samples.record(status="succeeded") for _ in range(2))
+    for record in (first, second):
+        await store.jobs.add(awaited(record, n_examples=8, now=100.0), [])
+    await store.jobs.add(samples.record(status="succeeded"), [])  # of a time before reports
+    jobs = store.jobs
+    assert await jobs.reports_due(now=100.0, limit=9) == []
+    assert await jobs.reports_due(now=200.0, limit=9) == [first.job.id, second.job.id]
+    taken = await jobs.claim_report(first.job.id, begun, owner="a", now=200.0, lease=30.0)
+    assert taken.job.report.status == "running"
+    assert await jobs.claim_report(first.job.id, begun, owner="b", now=210.0, lease=30.0) is None
+    assert await jobs.reports_due(now=210.0, limit=9) == [second.job.id]
+    assert [held.job.id for held in await jobs.held()] == [first.job.id]
+    again = await jobs.claim_report(first.job.id, begun, owner="b", now=231.0, lease=30.0)
+    assert again.attempt == taken.attempt + 1
+    with pytest.raises(Fenced):
+        await jobs.change(first.job.id, given_back, attempt=taken.attempt)
+    await jobs.change(first.job.id, given_back, attempt=again.attempt)
+    assert await jobs.reports_due(now=232.0, limit=9) == [first.job.id, second.job.id]
+    for validating in (True, False):
+        assert await jobs.claimable(validating=validating, now=1e12) == []
+
+
+async def test_a_report_and_its_file_come_together(store):
+    """A change that raises leaves neither."""
+    record = awaited(samples.record(status="succeeded"), n_examples=8, now=0.0)
+    await store.jobs.add(record, [])
+    file = samples.file(purpose="fine-tune-results")
+
+    def change(found):
+        return Outcome(record=found, files=[(file, samples.file_record())] * 2)
+
+    with pytest.raises(IntegrityError):
+        await store.jobs.change(record.job.id, change)
+    with pytest.raises(FileNotFound):
+        await store.files.get(file.id, project_id="proj_a")

@@ -1,0 +1,116 @@
+"""Asking base and tuned model the same questions, behind everybody else's.
+
+What a report asks is nobody's usage: it is counted on no key, held against no limit and kept nowhere but in
+the report. Its device time is bounded by `RETUNE_REPORT_EXAMPLES` and `RETUNE_REPORT_SECONDS`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.batch_pace import Turns
+from jobs.engines import ChatTarget
+from jobs.reports.sample import NotAskable, Question
+from jobs.services import Services
+from schemas.chat import to_upstream
+from schemas.completions import Choice
+from schemas.errors import InvalidRequest, ModelServerUnavailable
+from schemas.ids import new_id
+from schemas.report import Call, Said
+from serving.answers import Envelope, read_completion
+
+_PAUSES: Final = (0.5, 2.0)
+"""Seconds between tries where an engine that is there fails at a question; then the question is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What both models said to one question."""
+
+    base: Said
+    tuned: Said
+
+
+async def ask_all(
+    services: Services,
+    questions: Mapping[int, Question],
+    *,
+    base: ChatTarget,
+    tuned: ChatTarget,
+    turns: Turns,
+    seconds: float,
+) -> dict[int, Answers | NotAskable]:
+    """Return what became of each question; those that have no answer in time are absent.
+
+    Args:
+        services: Open.
+        questions: By any number.
+        base: The one model.
+        tuned: The other, on the same engine.
+        turns: At that engine; they come one by one while clients ask it.
+        seconds: After which nothing more is asked.
+
+    Raises:
+        ModelServerUnavailable: The engine went away; all may be asked again.
+    """
+    found: dict[int, Answers | NotAskable] = {}
+
+    async def answer(number: int, question: Question) -> None:
+        try:
+            said = [await _ask(services, target, question, turns) for target in (base, tuned)]
+            found[number] = Answers(*said)
+        except InvalidRequest as exc:
+            found[number] = NotAskable("refused", exc.message)
+        except _EngineFails as exc:
+            found[number] = NotAskable("no_answer", str(exc))
+
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            for number, question in questions.items():
+                group.create_task(answer(number, question))
+    except TimeoutError:
+        pass
+    except BaseExceptionGroup as several:
+        # They all miss the same engine.
+        raise several.exceptions[0] from None
+    return found
+
+
+class _EngineFails(Exception):
+    """An engine that is there fails at this question again and again."""
+
+
+async def _ask(services: Services, target: ChatTarget, question: Question, turns: Turns) -> Said:
+    for pause in (*_PAUSES, None):
+        try:
+            async with turns.turn():
+                return await _ask_once(services, target, question)
+        except ModelServerUnavailable as exc:
+            if not await services.engines.is_there(target.base):
+                raise
+            if pause is None:
+                raise _EngineFails(exc.message) from exc
+            await asyncio.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _ask_once(services: Services, target: ChatTarget, question: Question) -> Said:
+    body = to_upstream(question.request, cache_salt=target.cache_salt)
+    envelope = Envelope(
+        id=new_id("chatcmpl-"),
+        model=target.public_name,
+        system_fingerprint=target.fingerprint,
+        calls_functions=False,  # calls in one shape, whichever the example offers
+    )
+    async with services.engines.open_answer(target, body) as answer:
+        return _said(read_completion(await answer.read(), envelope).choices[0])
+
+
+def _said(choice: Choice) -> Said:
+    called = [call.function for call in choice.message.tool_calls or []]
+    return Said(
+        text=choice.message.content or "",
+        calls=[Call(name=function.name, arguments=function.arguments) for function in called],
+        is_cut=choice.finish_reason == "length",
+    )

@@ -1,0 +1,152 @@
+"""How a report looks to a person."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from jobs.reports.measures import scores_of
+from jobs.reports.reading import MAX_PAIRS, notes_on, pairs_shown
+from jobs.reports.sample import Question
+from jobs.reports.view import print_report
+from schemas.chat import ChatRequest
+from schemas.report import Call, Case, Compared, LeftOut, Report, Said
+
+REQUEST = ChatRequest.model_validate(
+    {"model": "nano", "messages": [{"role": "user", "content": "x"}]}
+)
+
+
+def said(text="", *calls, is_cut=False):
+    return Said(text=text, calls=[Call(name=n, arguments=a) for n, a in calls], is_cut=is_cut)
+
+
+def compared(n, **update):
+    fields = {
+        "source": "validation_file", "file_id": "file-1", "n_available": n, "n_chosen": n,
+        "n_compared": n, "n_in_training": 0, "left_out": [],
+    }  # fmt: skip
+    return Compared(**fields | update)
+
+
+def report(cases, prompts=None, **update):
+    """A report of these cases, made as the worker makes it."""
+    numbered = dict(enumerate(cases, start=1))
+    questions = {
+        number: Question(REQUEST, (prompts or {}).get(number, "My card is gone"), case.reference)
+        for number, case in numbered.items()
+    }
+    examples, scores = compared(len(cases), **update), scores_of(cases, seed=1)
+    return Report(
+        job_id="ftjob-1",
+        created_at=1,
+        base_model="retune-nano",
+        tuned_model="ft:retune-nano:local:bank:abcd1234",
+        examples=examples,
+        scores=scores,
+        notes=notes_on(examples, numbered, scores),
+        pairs=pairs_shown(numbered, questions),
+    )
+
+
+def shown(report, *, width=80):
+    """What a terminal shows."""
+    console = Console(file=StringIO(), width=width)
+    print_report(report, console)
+    return console.file.getvalue()
+
+
+def labelled(n=16):
+    codes = ("card_lost", "card_stolen")
+    return [
+        Case(reference=said(codes[k % 2]), base=said("I can help."), tuned=said(codes[k % 2]))
+        for k in range(n)
+    ]
+
+
+def test_the_verdict_comes_first():
+    """Whose, next to whom, by which measure, on how many of which examples."""
+    text = shown(report(labelled()), width=200)
+    assert text.startswith(
+        "✓ ft:retune-nano:local:bank:abcd1234 is better than its base, retune-nano: exact match 100% "
+        "against 0%, on 16 examples of its validation file."
+    )
+    assert "+100.0 [+100, +100]" in text
+    assert "16 / 0" in text
+    assert "card_stolen" in text
+
+
+def test_it_fits_eighty_columns():
+    """Long answers, labels and all."""
+    long = Case(reference=said("word " * 300), base=said("x" * 3000, is_cut=True), tuned=said("y"))
+    text = shown(report([*labelled(), long]))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "characters…" in text
+
+
+def test_what_was_trained_on_cannot_be_overlooked():
+    """The verdict and the first note say so."""
+    text = shown(report(labelled(), source="training_file", n_in_training=16), width=200)
+    assert "TRAINED ON" in text.splitlines()[0]
+    assert "THESE EXAMPLES WERE TRAINED ON" in text.splitlines()[2]
+
+
+def test_what_is_not_known_is_not_claimed():
+    """Four answers better and none worse may be chance."""
+    cases = [Case(reference=said("a"), base=said("b"), tuned=said("a"))] * 4
+    text = shown(report(cases), width=200)
+    assert text.startswith("? ")
+    assert "not shown to be better or worse" in text
+    assert "4 example(s) are few" in text
+
+
+def test_answers_that_try_to_move_the_cursor_are_shown():
+    """Escapes and markup of models and users are text."""
+    case = Case(reference=said("\x1b[2J[red]x"), base=said("\u202eabc"), tuned=said("[/]"))
+    text = shown(report([case], prompts={1: "[bold]?\x07"}))
+    assert "\x1b" not in text
+    assert "\\x1b[2J[red]x" in text
+    assert "\\u202eabc" in text
+    assert "[bold]?\\x07" in text
+
+
+def test_calls_are_shown_as_calls():
+    """Name and arguments; an answer without anything says so."""
+    call = said("", ("weather", '{"city": "Rome"}'))
+    text = shown(report([Case(reference=call, base=said(), tuned=call)]))
+    assert 'weather({"city": "Rome"})' in text
+    assert "(nothing)" in text
+
+
+def test_pairs_are_of_every_kind():
+    """As many as fit, the kinds in turn, in the file's order: who loses nothing by it is not left out."""
+    right, wrong = said("a"), said("b")
+    kinds = {
+        "won": Case(reference=right, base=wrong, tuned=right),
+        "lost": Case(reference=right, base=right, tuned=wrong),
+        "neither": Case(reference=right, base=wrong, tuned=wrong),
+    }
+    cases = [kinds["won"]] * 30 + [kinds["lost"]] * 2 + [kinds["neither"]] * 30
+    pairs = report(cases).pairs
+    assert len(pairs) == MAX_PAIRS
+    numbers = [pair.example for pair in pairs]
+    assert numbers == sorted(numbers)
+    assert {31, 32} <= set(numbers)
+    assert sum(1 for number in numbers if number <= 30) == 5
+    assert len(report(cases[:3]).pairs) == 3
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"n_in_training": 3}, "3 of these 16 examples are in the training file too"),
+        ({"n_in_training": None}, "the training file was deleted"),
+        (
+            {"left_out": [LeftOut(reason="too_long", n=2, detail="Too long.")]},
+            "2 example(s) were chosen and are left out. Too long.",
+        ),
+    ],
+)
+def test_notes_say_what_to_know(update, told):
+    """Before anybody trusts the numbers."""
+    assert told in " ".join(report(labelled(), **update).notes)
