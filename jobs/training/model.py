@@ -5,12 +5,13 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import Linear as PeftLinear
 from peft.tuners.lora import LoraLayer
 from peft.utils import set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -20,7 +21,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from jobs.training.corpus import Document
 from jobs.training.failures import base_model_unusable, is_out_of_memory
-from jobs.training.layouts import Layout, choose_layout
+from jobs.training.kernels.fitting import Kernels, find_head, fit_kernels
+from jobs.training.kernels.head import Head, Sums, compare, compare_logits
+from jobs.training.kernels.lora import LoraLinear
+from jobs.training.layouts import Layout, choose_layout, targets
 from schemas.errors import JobFailure
 from schemas.training import LoraSpec, TrainingSpec
 
@@ -83,6 +87,10 @@ class TunedModel:
     layout: Layout
     served_dtype: torch.dtype
     """As `LoadedBase` has it."""
+    kernels: Kernels = field(default_factory=lambda: Kernels({}))
+    """In place of modules' own forward functions; PEFT's modules keep the adapter all the same."""
+    head: Head | None = None
+    """Where it can be left out: logits are then made where they are compared, a few at a time."""
 
     @classmethod
     def load(
@@ -115,12 +123,23 @@ class TunedModel:
             peft = get_peft_model(base.network, _new_adapter(spec.lora))
         else:
             peft = _with_adapter(base.network, spec.init_adapter_dir, spec.lora.dropout)
-        return cls(
+        plain = cls(
             peft=peft.eval(),
             network=base.network,
             layout=base.layout,
             served_dtype=base.served_dtype,
         )
+        return plain.with_kernels()
+
+    def with_kernels(self) -> Self:
+        """Return the same, computed by the kernels that were tried on it and compute the same."""
+        documents = _trial_documents(self.network)
+
+        def run() -> Tensor:
+            return self.layout.logits(self.network, documents)
+
+        kernels = fit_kernels(self.network, _plain_lora_linears(self.network), run)
+        return replace(self, kernels=kernels, head=find_head(self.network, run))
 
     @property
     def device(self) -> torch.device:
@@ -142,6 +161,15 @@ class TunedModel:
         """Return what it expects at the trained places: (trained tokens, vocabulary)."""
         return self.layout.logits(self.network, documents)
 
+    def compare(self, documents: list[Document], *, label_smoothing: float = 0.0) -> Sums:
+        """Hold what it expects at the trained places against what the documents say there."""
+        wanted = targets(documents, self.device)
+        if self.head is None:
+            return compare_logits(self.logits(documents), wanted, label_smoothing=label_smoothing)
+        with self.head.left_out():
+            hidden = self.logits(documents)
+        return compare(hidden, wanted, self.head, label_smoothing=label_smoothing)
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Switch the adapter's dropout on."""
@@ -156,7 +184,7 @@ class TunedModel:
     @contextmanager
     def base_alone(self) -> Iterator[None]:
         """Take the adapter out of the computation."""
-        with self.peft.disable_adapter():
+        with self.kernels.out(), self.peft.disable_adapter():
             yield
 
     @contextmanager
@@ -165,7 +193,7 @@ class TunedModel:
 
         vLLM holds A and B in the model's dtype and multiplies the scale into B
         (`vllm/lora/lora_weights.py`, `optimize`); PEFT computes on with float32, which comes
-        closest to vLLM's kernels, whose sums are float32.
+        closest to vLLM's kernels, whose sums are float32. So do our kernels not: they are out.
         """
         dtype = self.served_dtype
         kept = [(parameter, parameter.data) for parameter in self.peft.parameters()]
@@ -179,7 +207,8 @@ class TunedModel:
             A.data = A.data.to(dtype).float()
             B.data = (B.data.to(dtype) * scale).float() / scale
         try:
-            yield
+            with self.kernels.out():
+                yield
         finally:
             for parameter, data in kept:
                 parameter.data = data
@@ -197,6 +226,41 @@ class TunedModel:
 
     def _lora_layers(self) -> list[LoraLayer]:
         return [module for module in self.network.modules() if isinstance(module, LoraLayer)]
+
+
+def _plain_lora_linears(network: PreTrainedModel) -> dict[torch.nn.Module, LoraLinear]:
+    """Return the layers whose adapter does what LoRA's first paper says and no more."""
+    return {
+        layer: LoraLinear(
+            weight=layer.base_layer.weight,
+            bias=layer.base_layer.bias,
+            A=layer.lora_A[_ADAPTER].weight,
+            B=layer.lora_B[_ADAPTER].weight,
+            scale=layer.scaling[_ADAPTER],
+        )
+        for layer in network.modules()
+        if type(layer) is PeftLinear and _is_plain(layer)
+    }
+
+
+def _is_plain(layer: PeftLinear) -> bool:
+    return (
+        type(layer.base_layer) is torch.nn.Linear
+        and isinstance(layer.lora_dropout[_ADAPTER], torch.nn.Identity)
+        and not layer.lora_variant  # DoRA and its like
+        and not layer.lora_bias[_ADAPTER]
+        and not layer.fan_in_fan_out
+    )
+
+
+def _trial_documents(network: PreTrainedModel) -> list[Document]:
+    vocabulary = network.get_input_embeddings().num_embeddings
+    token_ids = (torch.arange(1, 22) * 7919 % vocabulary).int()
+    trained = torch.arange(21) % 9 != 0
+    return [
+        Document(token_ids[:9], trained[:9], n_trained=8),
+        Document(token_ids[9:], trained[9:], n_trained=int(trained[9:].sum())),
+    ]
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

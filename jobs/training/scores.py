@@ -7,11 +7,9 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from jobs.training.corpus import Document
 from jobs.training.group import ALONE, Group
-from jobs.training.layouts import targets
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 
@@ -40,15 +38,8 @@ def score(model: TunedModel, documents: list[Document], *, label_smoothing: floa
         label_smoothing: Share of the objective that wants all tokens equally likely; the loss that
             is shown stays without it, to be compared with validation's.
     """
-    logits = model.logits(documents).float()
-    wanted = targets(documents, logits.device)
-    loss = F.cross_entropy(logits, wanted, reduction="sum")
-    objective = loss
-    if label_smoothing:
-        objective = F.cross_entropy(
-            logits, wanted, reduction="sum", label_smoothing=label_smoothing
-        )
-    return Score(loss=loss, hits=(logits.detach().argmax(-1) == wanted).sum(), objective=objective)
+    sums = model.compare(documents, label_smoothing=label_smoothing)
+    return Score(loss=sums.loss, hits=sums.hits, objective=sums.objective)
 
 
 class Means(NamedTuple):

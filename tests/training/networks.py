@@ -7,11 +7,17 @@ from transformers import (
     BloomForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -50,6 +56,18 @@ def gemma2_with_soft_caps() -> PreTrainedModel:
     return _seeded(Gemma2ForCausalLM, Gemma2Config(**SHAPE))
 
 
+def qwen2_with_biases() -> PreTrainedModel:
+    return _seeded(Qwen2ForCausalLM, Qwen2Config(**SHAPE))
+
+
+def gemma3() -> PreTrainedModel:
+    return _seeded(Gemma3ForCausalLM, Gemma3TextConfig(**SHAPE))
+
+
+def phi3() -> PreTrainedModel:
+    return _seeded(Phi3ForCausalLM, Phi3Config(**SHAPE))
+
+
 def bloom_without_the_interface() -> PreTrainedModel:
     config = BloomConfig(vocab_size=96, hidden_size=32, n_layer=2, n_head=4)
     return _seeded(BloomForCausalLM, config)
@@ -63,10 +81,11 @@ def _seeded(kind, config) -> PreTrainedModel:
     return network.requires_grad_(requires_grad=False)
 
 
-def tuned(network: PreTrainedModel, layout: Layout) -> TunedModel:
+def tuned(network: PreTrainedModel, layout: Layout, *, dropout: float = 0.0) -> TunedModel:
     """Give a network an adapter that already acts: a fresh B is zero, and A then learns nothing."""
     torch.manual_seed(4)
-    peft = get_peft_model(network, LoraConfig(r=4, lora_alpha=12, target_modules="all-linear"))
+    config = LoraConfig(r=4, lora_alpha=12, lora_dropout=dropout, target_modules="all-linear")
+    peft = get_peft_model(network, config)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             parameter.data = 0.1 * torch.randn_like(parameter)

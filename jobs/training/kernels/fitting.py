@@ -1,0 +1,280 @@
+"""Which modules of a loaded model the kernels can stand in for, and whether they then compute the same.
+
+Models are known by the names that transformers gives their parts, and not believed: what is
+found is tried on this very model against its own modules.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType, MethodType
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from jobs.training.kernels.head import Head
+from jobs.training.kernels.lora import Joined, LoraLinear, project
+from jobs.training.kernels.mlp import GatedMlp, apply_mlp, find_activation
+from jobs.training.kernels.norm import RmsNorm, apply_norm
+from jobs.training.kernels.rotation import rotate
+
+logger = logging.getLogger(__name__)
+
+_ROTATION: Final = "apply_rotary_pos_emb"
+"""The function of transformers' model files that attention modules call."""
+_LOGITS_WITHIN: Final = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.01}
+_GRADIENTS_WITHIN: Final = {torch.float32: 0.01, torch.bfloat16: 0.5, torch.float16: 0.1}
+"""Relative distances, of gradients that of the furthest A or B. Rounding to bfloat16 gave 0.02 and
+0.2 on SmolLM2-135M, 5e-6 in float32; a kernel that computes something else gives 1 and more."""
+
+Adapted = Mapping[nn.Module, LoraLinear]
+"""The modules that hold an adapter, and what they compute with."""
+Forward = Callable[..., object]
+_Found = tuple[dict[nn.Module, Forward], list[nn.Module]]
+"""Forward functions, and the layers with an adapter that they take along."""
+
+
+class Kernels:
+    """Forward functions that stand in for those of some modules.
+
+    Args:
+        forwards: By module.
+    """
+
+    def __init__(self, forwards: Mapping[nn.Module, Forward]) -> None:
+        self._forwards = forwards
+        self._before = {module: vars(module).get("forward") for module in forwards}
+        self._are_in = False
+
+    def __len__(self) -> int:
+        return len(self._forwards)
+
+    def put_in(self) -> None:
+        """Let the modules compute with the kernels."""
+        for module, forward in self._forwards.items():
+            module.forward = forward
+        self._are_in = True
+
+    def take_out(self) -> None:
+        """Let the modules compute as they were made to. Safe to repeat."""
+        for module, forward in self._before.items():
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = forward
+        self._are_in = False
+
+    @contextmanager
+    def out(self) -> Iterator[None]:
+        """Take the kernels out for a time."""
+        were_in = self._are_in
+        self.take_out()
+        try:
+            yield
+        finally:
+            if were_in:
+                self.put_in()
+
+
+def fit_kernels(network: nn.Module, adapted: Adapted, run: Callable[[], Tensor]) -> Kernels:
+    """Put in as many kernels as compute the same; return them.
+
+    Args:
+        network: Holds the modules. What of it trains are adapters.
+        adapted: Of its layers, those with an adapter that a kernel understands.
+        run: A small forward pass of the network, which returns logits.
+    """
+    learns = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    with _acting(learns):
+        expected = _logits_and_gradients(run, learns)
+        for find in (find_all, find_linear):
+            kernels = Kernels(find(network, adapted))
+            kernels.put_in()
+            if _agrees(expected, run, learns, name=find.__name__):
+                return kernels
+            kernels.take_out()
+    return Kernels({})
+
+
+def find_head(network: PreTrainedModel, run: Callable[[], Tensor]) -> Head | None:
+    """Return the layer that makes logits, where nothing is done to them afterwards; else None.
+
+    Args:
+        network: Whose.
+        run: As for `fit_kernels`.
+    """
+    layer = network.get_output_embeddings()
+    if type(layer) is not nn.Linear:
+        return None
+    head = Head.of(layer)
+    with torch.no_grad():
+        logits = run()
+        with head.left_out():
+            hidden = run()
+        is_all = hidden.shape[-1] == layer.in_features and _distance(layer(hidden), logits) < 1e-3
+    logger.info("head tried: fits=%s", is_all)
+    return head if is_all else None
+
+
+def find_all(network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
+    """Return what each kernel that there is can stand in for."""
+    forwards: dict[nn.Module, Forward] = {}
+    by_themselves = dict(adapted)
+    for module in network.modules():
+        forward = _norm(module) or _rotating(module)
+        if forward is not None:
+            forwards[module] = forward
+        for find in (_mlp, _attention_inputs):
+            found, used = find(module, adapted)
+            forwards |= found
+            for layer in used:
+                del by_themselves[layer]
+    return forwards | find_linear(network, by_themselves)
+
+
+def find_linear(_network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
+    """Return the linear layers with an adapter, each by itself."""
+    return {module: _linear(layer) for module, layer in adapted.items()}
+
+
+def _linear(layer: LoraLinear) -> Forward:
+    joined = Joined.of([layer])
+    return lambda x: project(x, joined)[0]
+
+
+def _mlp(module: nn.Module, adapted: Adapted) -> _Found:
+    children = _children(module, adapted, "gate_proj", "up_proj", "down_proj")
+    children = children or _children(module, adapted, "gate_up_proj", "down_proj")
+    act = getattr(module, "act_fn", getattr(module, "activation_fn", None))
+    activation = find_activation(act) if children and callable(act) else None
+    if activation is None:
+        return {}, []
+    *gate_up, down = (adapted[child] for child in children)
+    mlp = GatedMlp(Joined.of(gate_up), Joined.of([down]), activation)
+    return {module: lambda x: apply_mlp(x, mlp)}, children
+
+
+def _attention_inputs(module: nn.Module, adapted: Adapted) -> _Found:
+    children = _children(module, adapted, "q_proj", "k_proj", "v_proj")
+    if not children:
+        return {}, []
+    shared = _SharedInput(Joined.of([adapted[child] for child in children]))
+    return {child: shared.output(place) for place, child in enumerate(children)}, children
+
+
+def _children(module: nn.Module, adapted: Adapted, *names: str) -> list[nn.Module]:
+    """Return the children of these names, where each is there and has an adapter; else none."""
+    children = [getattr(module, name, None) for name in names]
+    found = [child for child in children if child in adapted]
+    return found if len(found) == len(names) else []
+
+
+def _norm(module: nn.Module) -> Forward | None:
+    names = [name for name, _ in module.named_parameters()]
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not type(module).__name__.endswith("RMSNorm") or names != ["weight"] or eps is None:
+        return None
+    weight = module.weight.detach()
+    probe = torch.linspace(-3, 2, len(weight), dtype=weight.dtype, device=weight.device)
+    for is_offset in (False, True):
+        norm = RmsNorm(weight, float(eps), is_offset)
+        if torch.equal(apply_norm(probe, norm), module(probe)):
+            return lambda x: apply_norm(x, norm)
+    return None
+
+
+def _rotating(module: nn.Module) -> Forward | None:
+    """Return the module's own forward function, in which the rotation is ours."""
+    forward = type(module).forward
+    if not isinstance(forward, FunctionType) or _ROTATION not in forward.__code__.co_names:
+        return None
+    own = forward.__globals__.get(_ROTATION)
+    if own is None or not _is_rotation(own, getattr(module, "head_dim", 0)):
+        return None
+
+    def rotate_both(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        return rotate(q, cos, sin), rotate(k, cos, sin)
+
+    names = {**forward.__globals__, _ROTATION: rotate_both}
+    ours = FunctionType(
+        forward.__code__, names, forward.__name__, forward.__defaults__, forward.__closure__
+    )
+    ours.__kwdefaults__ = forward.__kwdefaults__
+    return MethodType(ours, module)
+
+
+def _is_rotation(own: Callable[..., tuple[Tensor, Tensor]], head_size: int) -> bool:
+    if not head_size or head_size % 2:
+        return False
+    x = torch.linspace(-3, 2, 6 * head_size).view(1, 2, 3, head_size)
+    angles = torch.linspace(0, 1, 3 * head_size // 2).view(1, 3, -1).repeat(1, 1, 2)
+    theirs, _ = own(x, x, angles.cos(), angles.sin())
+    is_same: bool = torch.equal(theirs, rotate(x, angles.cos(), angles.sin()))
+    return is_same
+
+
+class _SharedInput:
+    """Layers that are called one after another with the same tensor: the first call computes all."""
+
+    def __init__(self, joined: Joined) -> None:
+        self._joined = joined
+        self._input: Tensor | None = None
+        self._outputs: tuple[Tensor, ...] = ()
+
+    def output(self, place: int) -> Forward:
+        """Return the forward function of the layer at this place."""
+
+        def forward(x: Tensor) -> Tensor:
+            if x is not self._input:
+                self._input, self._outputs = x, project(x, self._joined)
+            output = self._outputs[place]
+            if place == len(self._joined.layers) - 1:
+                self._input, self._outputs = None, ()  # they live no longer than in plain modules
+            return output
+
+        return forward
+
+
+@contextmanager
+def _acting(learns: list[nn.Parameter]) -> Iterator[None]:
+    """Give adapters random numbers for a time: a fresh B is zero, and shows nothing."""
+    kept = [parameter.data for parameter in learns]
+    generator = torch.Generator().manual_seed(0)
+    for parameter in learns:
+        noise = torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5
+        parameter.data = (0.3 * noise).to(parameter.data)
+    try:
+        yield
+    finally:
+        for parameter, data in zip(learns, kept, strict=True):
+            parameter.data = data
+
+
+def _logits_and_gradients(run: Callable[[], Tensor], learns: list[nn.Parameter]) -> list[Tensor]:
+    with torch.enable_grad():
+        logits = run()
+        loss = logits.float().logsumexp(-1).sum()
+        gradients = torch.autograd.grad(loss, learns, allow_unused=True, materialize_grads=True)
+    return [logits.detach(), *gradients]
+
+
+def _agrees(
+    expected: list[Tensor], run: Callable[[], Tensor], learns: list[nn.Parameter], *, name: str
+) -> bool:
+    try:
+        computed = _logits_and_gradients(run, learns)
+    except (TypeError, ValueError, RuntimeError) as exc:
+        logger.info("kernels do not fit: kernels=%s why=%r", name, exc)
+        return False
+    of_logits, *of_gradients = map(_distance, computed, expected)
+    furthest = max(of_gradients, default=0.0)
+    logger.info("kernels tried: kernels=%s logits=%.2g gradient=%.2g", name, of_logits, furthest)
+    dtype = expected[0].dtype
+    return of_logits < _LOGITS_WITHIN[dtype] and furthest < _GRADIENTS_WITHIN[dtype]
+
+
+def _distance(ours: Tensor, theirs: Tensor) -> float:
+    ours, theirs = ours.float(), theirs.float()
+    return float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
