@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.training.plan import Plan
-from tests.bench.training.ours import spec_of
-from tests.bench.training.runs import Asked, rates
-
 pytestmark = pytest.mark.training
 
 ROOT = Path(__file__).parents[2]
@@ -28,22 +24,3 @@ def test_the_bench_trains_and_judges():
     assert float(speed.split()[0]) > 0
     assert float(computed) == pytest.approx(1, abs=0.1)
     assert float(loss) < untrained
-
-
-@pytest.mark.parametrize("total_steps", [1, 3, 40])
-def test_the_peer_gets_our_rates(total_steps):
-    """The schedule that TRL is given is the one that our trainer follows."""
-    asked = Asked(
-        base_dir="base",
-        training_path="train.jsonl",
-        initial_adapter_dir="initial",
-        work_dir="work",
-        batch_size=8,
-        learning_rate=1e-3,
-        warm_up_steps=1,
-        context_length=1024,
-        seed=1,
-    )
-    plan = Plan.of(spec_of(asked), n_examples=8 * total_steps)
-
-    assert rates(1e-3, total_steps) == [plan.learning_rate(n + 1) for n in range(total_steps)]

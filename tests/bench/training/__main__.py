@@ -5,6 +5,7 @@ suffer from neighbours. The adapters are judged on held-out chats, so that nobod
 """
 
 import argparse
+import dataclasses
 import os
 import platform
 import sys
@@ -57,11 +58,22 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
 
 
+def changed(contest: Contest, asked: argparse.Namespace) -> Contest:
+    """Return a contest with the steps and trainers that were asked for."""
+    return dataclasses.replace(
+        contest,
+        steps=asked.steps or contest.steps,
+        trainers=("ours",) if asked.without_trl else contest.trainers,
+    )
+
+
 def main() -> int:
     """Measure and print; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(prog="tests.bench.training", description=__doc__)
     parser.add_argument("contests", nargs="*", help="trial, short, vocabulary; none: all three")
     parser.add_argument("--repeats", type=int, default=3, help="seeds of each")
+    parser.add_argument("--steps", type=int, help="of 8 chats, the warm-up among them")
+    parser.add_argument("--without-trl", action="store_true", help="ours alone")
     parser.add_argument("--quick", action="store_true", help="ours alone on a tiny base: seconds")
     parser.add_argument("--bases-dir", type=Path, default=settings_from().bases_dir)
     asked = parser.parse_args()
@@ -71,11 +83,14 @@ def main() -> int:
     names = ["quick"] if asked.quick else asked.contests or ["trial", "short", "vocabulary"]
     if unknown := set(names) - known.keys():
         parser.error(f"no such contest: {', '.join(sorted(unknown))}")
-    if not asked.quick and not TRL.exists():
-        parser.error("TRL is not installed: `make .setup/trl`")
+    if not asked.without_trl and not asked.quick and not TRL.exists():
+        parser.error("TRL is not installed: `make .setup/trl`; or ask for ours --without-trl")
     print(f"{machine()}\npython -m tests.bench.training {' '.join(sys.argv[1:])}", flush=True)
     with private_directory("retune-training-") as directory:
-        met = [run(name, known[name], directory, repeats=asked.repeats) for name in names]
+        met = [
+            run(name, changed(known[name], asked), directory, repeats=asked.repeats)
+            for name in names
+        ]
     return 0 if all(met) else 1
 
 

@@ -86,14 +86,14 @@ def contests(bases_dir: Path) -> dict[str, Contest]:
         "trial": Contest(
             lambda directory: trial(directory, vocabulary=8192),
             ("ours", "best", "defaults"),
-            steps=12,
+            steps=10,
             warm_up_steps=2,
             goals={"defaults": 8.0, "best": 2.5},
         ),
         "short": Contest(
             lambda directory: short_messages(directory, bases_dir / "smollm2-135m"),
             ("ours", "defaults"),
-            steps=16,
+            steps=12,
             warm_up_steps=2,
             goals={"defaults": 6.0},
             share_goal=0.55,

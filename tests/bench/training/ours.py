@@ -1,13 +1,15 @@
 """Our side of `make bench-training`: the product's own training run, timed by the events that it tells."""
 
 import dataclasses
+import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from jobs.training.process import Preemption, configure_libraries
+from jobs.training.loop import train
+from jobs.training.process import Preemption
 from schemas.training import CheckpointSaved, StepDone, TrainingEvent, TrainingSpec
-from tests.bench.training.runs import Asked, Meter, count_embedded_tokens, print_result
+from tests.bench.training.runs import Asked, Meter, count_embedded_tokens, print_result, rates
 
 
 def spec_of(asked: Asked) -> TrainingSpec:
@@ -30,10 +32,6 @@ def spec_of(asked: Asked) -> TrainingSpec:
 def main() -> None:
     """Train what standard input asks for."""
     asked = Asked.from_json(sys.stdin.read())
-    spec = spec_of(asked)
-    configure_libraries(spec)
-    from jobs.training.loop import train  # noqa: PLC0415 - torch reads the environment when imported
-
     meter = Meter()
     count_embedded_tokens(meter)
     adapter_dir = Path()
@@ -42,12 +40,14 @@ def main() -> None:
         nonlocal adapter_dir
         if isinstance(event, StepDone):
             meter.tick(event.tokens)
+            planned = rates(asked.learning_rate, event.total_steps)[event.step - 1]
+            assert math.isclose(event.learning_rate, planned), "the peer learns at another rate"
             if event.step == asked.warm_up_steps:
                 meter.start()
         elif isinstance(event, CheckpointSaved):
             adapter_dir = event.adapter_dir
 
-    train(spec, emit=emit, preemption=Preemption())
+    train(spec_of(asked), emit=emit, preemption=Preemption())
     libraries = ("torch", "transformers", "peft")
     measured = meter.result(
         adapter_dir=adapter_dir, versions={name: version(name) for name in libraries}

@@ -68,7 +68,7 @@ def trial(directory: Path, *, vocabulary: int, n_chats: int = 2000, layers: int 
     directory.mkdir(parents=True)
     talk = _Talk(random.Random(0))
     chats = [talk.chat() for _ in range(n_chats)]
-    heldout = [talk.chat() for _ in range(48)]
+    heldout = [talk.chat() for _ in range(32)]
     base_dir = directory / "base"
     _tokenizer(talk).save_pretrained(base_dir)
     torch.manual_seed(0)
@@ -103,7 +103,7 @@ def short_messages(directory: Path, base_dir: Path) -> Workload:
     """Make short messages to a bank under one system prompt, for a pretrained base."""
     directory.mkdir(parents=True)
     chats = bank_messages.messages(200, "seen", seed=1)
-    heldout = bank_messages.messages(100, "seen", seed=2, without=chats)
+    heldout = bank_messages.messages(50, "seen", seed=2, without=chats)
     return Workload(
         name=base_dir.name,
         what="200 short bank messages under one system prompt",
