@@ -21,8 +21,8 @@ def notes_on(examples: Compared, cases: Mapping[int, Case], scores: Scores) -> l
 def _about_source(examples: Compared) -> Iterator[str]:
     if examples.source == "training_file":
         yield (
-            "THESE EXAMPLES WERE TRAINED ON: the job had no validation file. The numbers say that the model has "
-            "learned them, and nothing of how it does on new ones."
+            "THESE EXAMPLES WERE TRAINED ON: the job had no validation file. The numbers say how well the model "
+            "has learned them, and nothing of how it does on new ones."
         )
     elif examples.n_in_training is None:
         yield "Whether any of these examples was trained on is not known: the training file was deleted."

@@ -6,6 +6,8 @@ import time
 from functools import partial
 from typing import Final
 
+from pydantic import JsonValue
+
 from jobs.batch_pace import Pace
 from jobs.claims import LEASE, Claim, held
 from jobs.reports.making import NothingToCompare, NotMeasured, make
@@ -13,7 +15,9 @@ from jobs.reports.states import again, begun, ended, given_back
 from jobs.services import Services
 from jobs.store.jobs import Change, Outcome
 from jobs.store.records import Fenced
+from jobs.wandb_mirror import add_to_summaries
 from schemas.errors import ApiError
+from schemas.fine_tuning import Job
 from schemas.report import JobReport
 
 logger = logging.getLogger(__name__)
@@ -62,11 +66,17 @@ class ReportRunner:
     async def _work(self, claim: Claim) -> None:
         try:
             await see_through(claim, self._pace)
+            await self._mirror(claim.record.job)
         except (OSError, ApiError) as exc:
             # How it went could not be written down. The lease will run out, and another look find the job.
             logger.warning("left to its lease: job_id=%s %r", claim.job_id, exc)
         finally:
             self._held -= 1
+
+    async def _mirror(self, job: Job) -> None:
+        directory = self._services.settings.data_dir / "wandb"
+        if job.integrations and (summary := summary_of(job.report)):
+            await add_to_summaries(job, summary, directory=directory)
 
 
 async def see_through(claim: Claim, pace: Pace) -> None:
@@ -89,6 +99,14 @@ async def see_through(claim: Claim, pace: Pace) -> None:
         # The worker's edge: whatever broke, the report must not hang in "running".
         logger.exception("unexpected, of a report: job_id=%s", claim.job_id)
         await _if_ours(claim, partial(again, reason=_BROKEN, now=time.time()))
+
+
+def summary_of(report: JobReport | None) -> dict[str, JsonValue]:
+    """Return what a mirror of the job's metrics shows of its report; nothing where there is none."""
+    if report is None or report.headline is None:
+        return {}
+    shown = report.headline.model_dump(mode="json") | {"source": report.source}
+    return {f"report/{name}": value for name, value in shown.items()}
 
 
 async def _end(claim: Claim, report: JobReport) -> None:

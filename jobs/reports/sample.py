@@ -85,6 +85,8 @@ def choose(
     chosen = Chosen(len(in_order), {}, {}, {})
     with path.open("rb") as file:
         for number, line in enumerate((line for line in file if line.strip()), start=1):
+            if len(chosen.examples) == len(numbers):
+                break
             if number not in numbers:
                 continue
             example = ChatExample.model_validate_json(line)

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.terminal_text import visible, without_middle
-from schemas.report import Bleu, Labels, Measure, MeasureName, Pair, Report, Said, Source, Verdict
+from schemas.report import Labels, MeasureName, Pair, Report, Said, Scores, Source, Verdict
 
 _NAMES: Final[dict[MeasureName, str]] = {
     "exact_match": "exact match",
@@ -47,7 +47,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_verdict(report))
     for part in (
         _notes(report.notes),
-        _measures(report.scores.measures, report.scores.bleu),
+        _measures(report.scores),
         _labels(report.scores.labels),
     ):
         if part is not None:
@@ -79,7 +79,7 @@ def _notes(notes: Sequence[str]) -> RenderableType | None:
     return table
 
 
-def _measures(measures: Sequence[Measure], bleu: Bleu | None) -> RenderableType:
+def _measures(scores: Scores) -> RenderableType:
     table = Table(
         Column("measure", no_wrap=True),
         Column("n", justify="right"),
@@ -91,7 +91,7 @@ def _measures(measures: Sequence[Measure], bleu: Bleu | None) -> RenderableType:
         box=None,
         pad_edge=False,
     )
-    for measure in measures:
+    for measure in scores.measures:
         low, high = measure.interval
         table.add_row(
             _NAMES[measure.name],
@@ -102,9 +102,18 @@ def _measures(measures: Sequence[Measure], bleu: Bleu | None) -> RenderableType:
             f"{measure.n_better} / {measure.n_worse}",
             Text(_WORDS[measure.verdict], _VERDICTS[measure.verdict][2]),
         )
-    if bleu is not None:
+    if (bleu := scores.bleu) is not None:
         table.add_row("BLEU", str(bleu.n), f"{bleu.base:.1f}", f"{bleu.tuned:.1f}")
-    return table
+    how = (
+        "+ / -: examples on which the tuned model scores higher, lower. Better or worse is said where the "
+        "interval leaves out 0 and chance alone would do as much in less than one case of twenty "
+        f"({_NAMES[scores.headline.name]}: {_share(scores.headline.p_value)})."
+    )
+    return Group(table, Text(how, "dim"))
+
+
+def _share(p_value: float) -> str:
+    return "less than 0.1%" if p_value < 0.001 else f"{p_value:.1%}"
 
 
 def _labels(labels: Labels | None) -> RenderableType | None:

@@ -7,11 +7,13 @@ import os
 import pytest
 
 from jobs import events
-from jobs.wandb_mirror import mirrored
+from jobs.reports.runner import summary_of
+from jobs.wandb_mirror import add_to_summaries, mirrored
 from schemas.errors import JobFailure
 from schemas.fine_tuning import Integration, WandbIntegration
 from schemas.training import StepDone
 from tests.jobs.claims_made import claimed, messages
+from tests.samples import job_report
 
 
 def step(number):
@@ -64,6 +66,24 @@ async def test_every_step_is_mirrored_also_those_before_it_was_taken_up(services
     assert start["tags"] == ["openai/finetune", f"openai/{base}", f"openai/{job_id}", "mine"]
     assert [(line["step"], line["metrics"]["train_loss"]) for line in steps] == [(1, 1.0), (2, 0.5)]
     assert (end["outcome"], end["summary"]) == ("succeeded", {"fine_tuned_model": "ft:m"})
+
+
+async def test_what_is_found_after_the_end_joins_the_summary(services):
+    """In the same run, without a word in the log of a job that is over."""
+    claim = await claimed_with(services, "good")
+    await add_to_summaries(
+        claim.record.job,
+        summary_of(job_report()),
+        directory=services.settings.data_dir / "wandb",
+        module="tests.stand_in_mirror",
+    )
+    start, end = lines(services)
+    assert start["run_id"] == "ftjob-1"
+    assert end["outcome"] == "succeeded"
+    assert end["summary"]["report/verdict"] == "cannot_tell"
+    assert (end["summary"]["report/tuned"], end["summary"]["report/n"]) == (0.75, 8)
+    assert end["summary"]["report/source"] == "validation_file"
+    assert len(await messages(services, claim.job_id)) == 1
 
 
 async def test_the_user_is_told_where_the_mirror_is(services):
