@@ -9,6 +9,7 @@ from typing import Final
 
 from jobs import events, files
 from jobs.claims import Claim
+from jobs.early_baseline import EarlyBaseline
 from jobs.engines import AdapterRef
 from jobs.job_usage import used_by
 from jobs.lifecycle import advance
@@ -66,7 +67,11 @@ async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
 
 
 async def publish(
-    claim: Claim, base: BaseModelInfo, chosen: ModelChosen, done: TrainingDone
+    claim: Claim,
+    base: BaseModelInfo,
+    chosen: ModelChosen,
+    done: TrainingDone,
+    early: EarlyBaseline,
 ) -> str:
     """Load the final adapter, prove that it acts as the trainer left it, and end the job.
 
@@ -85,7 +90,7 @@ async def publish(
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
     base_name = await engines.base_name(base)
     notes = await _check_rendering(vllm, base, adapter, base_name=base_name)
-    baseline = await measure_base(vllm, proof, base=base_name)
+    baseline = await early.on(proof) or await measure_base(vllm, proof, base=base_name)
     await engines.ensure(base, adapter)
     try:
         report = await prove(vllm, proof, base=base_name, adapter=adapter.id, baseline=baseline)

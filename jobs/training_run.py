@@ -4,11 +4,13 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from jobs import events
 from jobs.claims import Claim
+from jobs.early_baseline import open_early_baseline
 from jobs.holding_out import count_held_out, hold_out
 from jobs.hyperparameters import Resolved, TrainingFile, resolve
 from jobs.job_usage import device_time_counted
@@ -74,16 +76,20 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
     await claim.change(lambda record: _with_numbers(record, resolved))
     work_dir = services.blobs.work_dir(claim.job_id)
     spec = await _spec(claim, base, resolved, work_dir)
-    async with mirrored(claim) as mirror:
-        chosen, done = await _trained(claim, spec, mirror, spare)
+    async with (
+        mirrored(claim) as mirror,
+        open_early_baseline(services.engines, base, work_dir) as early,
+    ):
+        log = _StepLog(claim, mirror, when_started=early.begin)
+        chosen, done = await _trained(claim, spec, log, spare)
         logger.info("trained: job_id=%s", claim.job_id)
-        model = await publish(claim, base, chosen, done)
+        model = await publish(claim, base, chosen, done, early)
         mirror.succeeded(model)
     await services.blobs.delete_work_dir(claim.job_id)
 
 
 async def _trained(
-    claim: Claim, spec: TrainingSpec, mirror: Mirror, spare: SpareTrainer | None
+    claim: Claim, spec: TrainingSpec, log: "_StepLog", spare: SpareTrainer | None
 ) -> tuple[ModelChosen, TrainingDone]:
     """Run the trainer to its end; return its final adapter and totals."""
     async with (
@@ -93,7 +99,7 @@ async def _trained(
         try:
             with claim.on_pause(trainer.ask_to_go):
                 models = _Models(claim, n_epochs=spec.n_epochs)
-                return await _follow(trainer, _StepLog(claim, mirror), models)
+                return await _follow(trainer, log, models)
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
@@ -166,9 +172,10 @@ class _Models:
 class _StepLog:
     """Collects steps and writes them at most once a second, with an estimate of the end."""
 
-    def __init__(self, claim: Claim, mirror: Mirror) -> None:
+    def __init__(self, claim: Claim, mirror: Mirror, *, when_started: Callable[[], None]) -> None:
         self._claim = claim
         self._mirror = mirror
+        self._when_started = when_started
         self._pending: list[NewEvent] = []
         self._flushed = 0.0
         self._seconds_a_step = 0.0
@@ -207,6 +214,7 @@ class _StepLog:
             told = events.noted(event.key, event.message, level=event.level)
         else:
             told = _note_start(self._claim, event)
+            self._when_started()
         await self._claim.log(told)
 
     async def tell_cost(self, done: TrainingDone) -> None:

@@ -5,6 +5,8 @@ from typing import Final
 from schemas.base import Schema
 
 PROOF: Final = "proof.json"
+ASKED: Final = "asked.json"
+"""A proof without answers, in a run's directory: what every adapter of the run will be judged on."""
 
 
 class ProofExample(Schema):

@@ -33,6 +33,7 @@ class Checkpoints:
             prover=prover,
         )
         checkpoints._forget_beyond(after_step)
+        prover.announce(spec.work_dir)
         return checkpoints
 
     def directory_of(self, step: int) -> Path:

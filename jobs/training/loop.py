@@ -50,7 +50,8 @@ def train(
     plan = Plan.of(spec, n_examples=len(data.training), n_validation=len(data.validation or ()))
     points = ResumePoints.of(spec)
     points.restore(run)
-    checkpoints = Checkpoints.of(spec, after_step=run.step, prover=Prover.of(spec, data))
+    prover = Prover.of(spec, data, run.model.layout)
+    checkpoints = Checkpoints.of(spec, after_step=run.step, prover=prover)
     is_open = plan.is_milestone(run.step)  # it is closed after its resume point
     told = journal.rewind(to_step=run.step, is_open=is_open)
     reports = Reports(run, plan=plan, data=data, preemption=preemption)

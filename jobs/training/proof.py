@@ -1,7 +1,6 @@
 """What the trainer knows of its adapter: log-probabilities and prompts that the engine's are held against."""
 
 import random
-from itertools import chain
 from pathlib import Path
 from typing import Final, Self
 
@@ -10,9 +9,9 @@ from torch import Tensor
 
 from jobs.training.corpus import Corpus, Document
 from jobs.training.data import Data
-from jobs.training.layouts import targets
+from jobs.training.layouts import Layout, targets
 from jobs.training.model import TunedModel
-from schemas.proof import PROOF, Proof, ProofExample
+from schemas.proof import ASKED, PROOF, Proof, ProofExample
 from schemas.rendering import RENDERING, RenderingSamples
 from schemas.training import TrainingSpec
 
@@ -31,20 +30,29 @@ class Prover:
 
     Args:
         corpus: Where they are taken from.
+        layout: Of the model that will be measured.
         blank: All of the proof but the examples.
         rendering: How conversations were rendered; the same for every adapter of a run.
         seed: Chooses the examples.
     """
 
     def __init__(
-        self, corpus: Corpus, *, blank: Proof, rendering: RenderingSamples, seed: int
+        self,
+        corpus: Corpus,
+        *,
+        layout: Layout,
+        blank: Proof,
+        rendering: RenderingSamples,
+        seed: int,
     ) -> None:
-        self._documents = choose_examples(corpus, seed=seed)
+        self._groups = layout.pack(choose_examples(corpus, seed=seed), _TOKENS_AT_ONCE)
+        self._documents = [document for group in self._groups for document in group]
+        self._base: list[list[float]] | None = None  # the same for every adapter of a run
         self._blank = blank
         self._rendering = rendering
 
     @classmethod
-    def of(cls, spec: TrainingSpec, data: Data) -> Self:
+    def of(cls, spec: TrainingSpec, data: Data, layout: Layout) -> Self:
         """Return the prover of a run: on its validation file, else on its training file."""
         blank = Proof(
             base_digest=spec.base_digest,
@@ -53,7 +61,16 @@ class Prover:
             examples=[],
         )
         corpus = data.validation or data.training
-        return cls(corpus, blank=blank, rendering=data.rendering, seed=spec.seed)
+        return cls(corpus, layout=layout, blank=blank, rendering=data.rendering, seed=spec.seed)
+
+    def announce(self, work_dir: Path) -> None:
+        """Say before training what will be asked, so that the engine's base can answer meanwhile."""
+        nothing: list[list[float]] = [[] for _ in self._documents]
+        asked = self._proof(base=nothing, tuned=nothing).model_dump_json()
+        work_dir.mkdir(parents=True, exist_ok=True)
+        unfinished = work_dir / f"{ASKED}.part"
+        unfinished.write_text(asked, encoding="utf-8")
+        unfinished.replace(work_dir / ASKED)
 
     def write(self, model: TunedModel, directory: Path) -> None:
         """Put what the engine will be asked beside an adapter."""
@@ -63,11 +80,17 @@ class Prover:
 
     def prove(self, model: TunedModel) -> Proof:
         """Measure the base alone and the tuned model, each in the precision that serves."""
-        groups = model.layout.pack(self._documents, _TOKENS_AT_ONCE)
         with torch.no_grad(), model.as_served():
-            tuned = [told for group in groups for told in _logprobs(model, group)]
-            with model.base_alone():
-                base = [told for group in groups for told in _logprobs(model, group)]
+            tuned = self._logprobs(model)
+            if self._base is None:
+                with model.base_alone():
+                    self._base = self._logprobs(model)
+        return self._proof(base=self._base, tuned=tuned)
+
+    def _logprobs(self, model: TunedModel) -> list[list[float]]:
+        return [told for group in self._groups for told in _logprobs(model, group)]
+
+    def _proof(self, *, base: list[list[float]], tuned: list[list[float]]) -> Proof:
         examples = [
             ProofExample(
                 token_ids=document.token_ids.tolist(),
@@ -76,7 +99,7 @@ class Prover:
                 tuned_logprobs=tuned_logprobs,
             )
             for document, base_logprobs, tuned_logprobs in zip(
-                chain.from_iterable(groups), base, tuned, strict=True
+                self._documents, base, tuned, strict=True
             )
         ]
         return self._blank.model_copy(update={"examples": examples})

@@ -1,5 +1,7 @@
 """Which examples prove an adapter, and what is said of them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from jobs.rendering import Rendered, Row
 from jobs.training.corpus import Corpus
 from jobs.training.layouts import Padded
 from jobs.training.proof import Prover, choose_examples
-from schemas.proof import Proof
+from schemas.proof import ASKED, Proof
 from schemas.rendering import RenderingSamples
 from tests.training import networks
 
@@ -68,12 +70,31 @@ def test_a_long_question_is_judged_here_and_there() -> None:
     assert document.n_trained == 18
 
 
+def prover_of(file: Corpus) -> Prover:
+    return Prover(file, layout=Padded(), blank=BLANK, rendering=NO_RENDERING, seed=0)
+
+
+def test_what_will_be_asked_is_said_before(tmp_path: Path) -> None:
+    """The announced questions are those of every proof, in order, and have no answers yet."""
+    model = networks.tuned(networks.llama(), Padded())
+    prover = prover_of(corpus(answers=[[number, 30, 2] for number in range(20, 40)]))
+
+    prover.announce(tmp_path / "work")
+
+    asked = Proof.model_validate_json((tmp_path / "work" / ASKED).read_bytes()).examples
+    first, second = prover.prove(model).examples, prover.prove(model).examples
+    assert first == second
+    assert len(asked) == 8
+    blank = {"base_logprobs": [], "tuned_logprobs": []}
+    assert asked == [example.model_copy(update=blank) for example in first]
+
+
 def test_logprobs_are_those_of_the_networks() -> None:
     """Base and tuned log-probabilities are what the networks give for each judged token."""
     model = networks.tuned(networks.llama(), Padded())
     file = corpus(answers=[[20, 30, 2]])
 
-    (example,) = Prover(file, blank=BLANK, rendering=NO_RENDERING, seed=0).prove(model).examples
+    (example,) = prover_of(file).prove(model).examples
 
     token_ids = torch.tensor([example.token_ids])
     with torch.no_grad(), model.as_served():
