@@ -80,8 +80,8 @@ def train(
         if is_milestone:
             milestones.close()
     lookout.end()
-    for event in milestones.ending():
-        emit(event)
+    for ending in milestones.ending():
+        emit(ending)
     emit(reports.done())
 
 
