@@ -123,7 +123,8 @@ def _server(console: Console, settings: Settings, port: int) -> Generator[tuple[
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)],
-            env=os.environ | {"RETUNE_API_KEY": key},
+            # It compares base and tuned model itself, and on messages that were held out.
+            env=os.environ | {"RETUNE_API_KEY": key, "RETUNE_REPORT_EXAMPLES": "0"},
             stdout=log,
             stderr=log,
             start_new_session=True,

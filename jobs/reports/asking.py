@@ -45,7 +45,7 @@ async def ask_all(
 
     Args:
         services: Open.
-        questions: By any number.
+        questions: By any number; asked in this order.
         base: The one model.
         tuned: The other, on the same engine.
         turns: At that engine; they come one by one while clients ask it.

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 from pydantic import ValidationError
@@ -159,9 +160,12 @@ async def _asked(
     """Return what became of every chosen example."""
     services = claim.services
     await services.engines.ready(base.base)
+    # Shuffled: what is answered when the time is over is from all over the file, not from its beginning.
+    questions = list(chosen.questions.items())
+    Random(claim.record.job.seed).shuffle(questions)  # noqa: S311 - to be repeated, not to be secret
     found = await ask_all(
         services,
-        chosen.questions,
+        dict(questions),
         base=base,
         tuned=tuned,
         turns=await pace.look(base.base),

@@ -64,22 +64,21 @@ async def runner(services):
         await running
 
 
-def jsonl(pairs) -> bytes:
-    examples = (
-        {
-            "messages": [
-                {"role": "user", "content": asked},
-                {"role": "assistant", "content": answer},
-            ]
-        }
-        for asked, answer in pairs
-    )
-    return b"".join(json.dumps(each).encode() + b"\n" for each in examples)
+def example(asked, answer):
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    }
 
 
-async def keep(services, pairs):
+def jsonl(examples) -> bytes:
+    """Lines of examples, or of what is asked and answered."""
+    written = (each if isinstance(each, dict) else example(*each) for each in examples)
+    return b"".join(json.dumps(each).encode() + b"\n" for each in written)
+
+
+async def keep(services, examples):
     """Keep a file of examples."""
-    content = jsonl(pairs)
+    content = jsonl(examples)
     async with services.blobs.incoming() as incoming:
         await incoming.write(content)
         blob = await incoming.finish()
@@ -274,6 +273,23 @@ async def test_clients_come_first(services, runner, engine):
     for client in clients:
         client.cancel()
     await asyncio.gather(*clients, return_exceptions=True)
+
+
+async def test_calls_of_offered_tools_are_compared(services):
+    """Name and arguments of what the engine calls, next to what the example calls."""
+    function = {"name": "weather", "arguments": '{"city":"Paris"}'}
+    call = {"id": "c", "type": "function", "function": function}
+    calling = {
+        "messages": [
+            {"role": "user", "content": "call"},
+            {"role": "assistant", "tool_calls": [call]},
+        ],
+        "tools": [{"type": "function", "function": {"name": "weather"}}],
+    }
+    job = await succeeded(services, validation=[calling])
+    headline = (await seen_through(services, job)).report.headline
+    assert (headline.name, headline.base, headline.tuned) == ("tool_calls", 1, 1)
+    assert headline.verdict == "cannot_tell"
 
 
 async def test_what_has_no_answer_in_time_is_left_out(services, engine):
