@@ -192,7 +192,7 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
                 _weigh(states, block, probabilities, out)
                 if any(ctx.needs_input_grad) and block.n_keys <= _KEPT_KEYS:
                     kept.append(probabilities)
-            attended[bundle.places] = _by_token(out)
+            attended.index_copy_(0, bundle.places, _by_token(out))
         ctx.save_for_backward(*padded, *kept)
         ctx.bundles, ctx.scaling, ctx.window = bundles, scaling, window
         return attended[:-1]
@@ -202,14 +202,15 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
     def backward(ctx: FunctionCtx, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
         padded: _Tensors = ctx.saved_tensors[:3]
         kept: Iterator[Tensor] = iter(ctx.saved_tensors[3:])
+        query, key, value = padded
         # Keys are seen from many blocks: rounding each sum would add up.
-        grads = [torch.zeros_like(each, dtype=torch.float32) for each in padded]
+        grads = torch.empty_like(query), _precise_zeros_like(key), _precise_zeros_like(value)
         grad_padded = _with_padding(grad_attended)
         for bundle in ctx.bundles:
             states = _gather(padded, bundle)
             grad = _States(
                 torch.empty_like(states.query),
-                *(torch.zeros_like(each, dtype=torch.float32) for each in states[1:]),
+                *(_precise_zeros_like(each) for each in states[1:]),
             )
             grad_out = _by_head(grad_padded, bundle, n_key_heads=len(states.key))
             for block in bundle.blocks(ctx.window):
@@ -219,11 +220,24 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
                 )
                 _differentiate(states, block, probabilities, grad_out, grad)
             _scatter(grad, bundle, grads)
-        query, key, value = (each[:-1] for each in grads)
-        query *= ctx.scaling
-        key *= ctx.scaling
         dtype = grad_attended.dtype
-        return query.to(dtype), key.to(dtype), value.to(dtype), None, None, None
+        return (
+            grads[0][:-1].mul_(ctx.scaling),
+            grads[1][:-1].mul_(ctx.scaling).to(dtype),
+            grads[2][:-1].to(dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _precise(states: Tensor) -> torch.dtype:
+    """Return float32, or what is finer."""
+    return torch.promote_types(states.dtype, torch.float32)
+
+
+def _precise_zeros_like(states: Tensor) -> Tensor:
+    return torch.zeros_like(states, dtype=_precise(states))
 
 
 def _with_padding(states: Tensor) -> Tensor:
@@ -271,9 +285,10 @@ def _rows(states: Tensor, queries: slice) -> Tensor:
 
 def _probabilities(states: _States, bundle: Bundle, block: Block, scaling: float) -> Tensor:
     """Return (key heads, segments, queries x heads a key head, keys), in the values' dtype."""
-    rows = _rows(states.query, block.queries).float()
-    key_before = states.key_before[:, block.before].float()
-    key = _rows(states.key, block.own).float()
+    precise = _precise(states.query)
+    rows = _rows(states.query, block.queries).to(precise)
+    key_before = states.key_before[:, block.before].to(precise)
+    key = _rows(states.key, block.own).to(precise)
     scores = rows.new_empty(*rows.shape[:-1], block.n_keys)
     before, own = _parts(scores, key_before.shape[1])
     if key_before.shape[1]:
@@ -324,12 +339,12 @@ def _differentiate(
         grad.value_before[:, block.before] += weights_before.mT @ d_rows.flatten(1, 2)
 
 
-def _scatter(grad: _States, bundle: Bundle, grads: list[Tensor]) -> None:
+def _scatter(grad: _States, bundle: Bundle, grads: _Tensors) -> None:
     """Add a bundle's gradients at the places of its tokens."""
     query, key, value = grads
-    query[bundle.places] = _by_token(grad.query).float()
-    key[bundle.places] += _by_token(grad.key)
-    value[bundle.places] += _by_token(grad.value)
+    query.index_copy_(0, bundle.places, _by_token(grad.query))
+    key.index_add_(0, bundle.places, _by_token(grad.key))
+    value.index_add_(0, bundle.places, _by_token(grad.value))
     if len(bundle.before):
-        key[bundle.before] += grad.key_before.transpose(0, 1)
-        value[bundle.before] += grad.value_before.transpose(0, 1)
+        key.index_add_(0, bundle.before, grad.key_before.transpose(0, 1))
+        value.index_add_(0, bundle.before, grad.value_before.transpose(0, 1))

@@ -9,6 +9,8 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -42,6 +44,16 @@ SHAPE = {
 
 def llama() -> PreTrainedModel:
     return _seeded(LlamaForCausalLM, LlamaConfig(**SHAPE))
+
+
+def gemma() -> PreTrainedModel:
+    return _seeded(GemmaForCausalLM, GemmaConfig(**SHAPE))
+
+
+def gemma3_with_a_window_below() -> PreTrainedModel:
+    kinds = ["sliding_attention", "full_attention"]
+    config = Gemma3TextConfig(**SHAPE, sliding_window=6, layer_types=kinds)
+    return _seeded(Gemma3ForCausalLM, config)
 
 
 def qwen3() -> PreTrainedModel:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.training.corpus import Document
@@ -40,6 +40,7 @@ def seen_from(row: Row, place: int) -> list[int]:
     return [token for span in spans for token in row.token_ids[slice(*span)].tolist()]
 
 
+@settings(deadline=None, max_examples=50)
 @given(documents(), least_shared)
 def test_each_prediction_sees_its_document(drawn: list[Document], least: int | None) -> None:
     """Each trained token is predicted from all the tokens before it in its document, no others."""
@@ -54,6 +55,7 @@ def test_each_prediction_sees_its_document(drawn: list[Document], least: int | N
     assert [int(row.positions[place]) for place in row.predicting] == [len(b) - 1 for b in before]
 
 
+@settings(deadline=None, max_examples=50)
 @given(documents())
 def test_nothing_is_run_twice(drawn: list[Document]) -> None:
     """Where every token counts, a row holds each beginning of its documents exactly once."""
@@ -64,6 +66,7 @@ def test_nothing_is_run_twice(drawn: list[Document]) -> None:
     assert [s.begin for s in row.segments] == [0, *(s.end for s in row.segments[:-1])]
 
 
+@settings(deadline=None, max_examples=50)
 @given(documents(), st.integers(0, 120))
 def test_packing_loses_nothing(drawn: list[Document], tokens: int) -> None:
     """Every document is in one group, and only one document alone may run more than its share."""
