@@ -112,7 +112,7 @@ def _loss_and_gradient(
 ) -> tuple[float, torch.Tensor]:
     total = 0.0
     for micro_batch in micro_batches:
-        loss = score(model, micro_batch).loss
+        loss = score(model, micro_batch).objective
         loss.backward()
         total += float(loss.detach())
     return total, torch.cat([p.grad.flatten() for p in model.parameters.values()])
