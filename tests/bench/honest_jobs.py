@@ -1,4 +1,4 @@
-"""The proof as an instrument: `python -m tests.bench.honest_jobs [--jobs 200] [--seed 0] [--keep FILE]`.
+"""The proof as an instrument: `python -m tests.bench.honest_jobs [--jobs 200] [--seed 0]`.
 
 Trains many short jobs on the tiny base with `jobs.training`, no two alike, and proves each in one real vLLM:
 as it was trained, and with every fault planted that such an engine answers 200 to. `docs/decisions/0011` has
@@ -90,7 +90,13 @@ def invented_spec(number: int, *, seed: int, directory: Path) -> TrainingSpec:
         learning_rate=10 ** draw.uniform(-4, -2),
         seed=draw.randrange(2**31),
         context_length=NANO.context_length,
-        lora=LoraSpec(rank=rank, alpha=rank * draw.choice([1, 2])),
+        lora=LoraSpec(
+            rank=rank,
+            alpha=rank * draw.choice([1, 2]),
+            dropout=draw.choice([0.0, 0.0, 0.1]),
+            target_modules=draw.choice([None, None, ("q_proj", "v_proj", "down_proj")]),
+            use_rslora=draw.choice([False, False, True]),
+        ),
         resume_every_seconds=3600.0,
     )
 
@@ -114,6 +120,8 @@ class Bench:
     vllm: Vllm
     base: str
     directory: Path
+    plant_every: int
+    """Faults are planted in each so many-th job."""
     before: str | None = None
 
     async def measured(self, number: int, *, seed: int) -> Measured:
@@ -139,8 +147,9 @@ class Bench:
         self, lora: LoraSpec, number: int
     ) -> Iterator[tuple[str, Callable[[Path, Path], Path]]]:
         yield HONEST, lambda adapter, _: adapter
-        if number % 10 == 0:  # what does nothing does nothing to any of them
-            yield "zeros", lambda adapter, to: scaled_copy(adapter, to, 0)
+        if number % self.plant_every:
+            return
+        yield "zeros", lambda adapter, to: scaled_copy(adapter, to, 0)
         for strength in STRENGTHS:
             alpha = lora.alpha * strength
             yield (
@@ -162,7 +171,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(directory: Path) -> AsyncIterator[Bench]:
+async def open_bench(directory: Path, *, plant_every: int = 1) -> AsyncIterator[Bench]:
     """Start an engine on the tiny base."""
     settings = Settings(data_dir=directory, bases_dir=directory, engine_memory_mb=64)
     engine = EngineProcess(
@@ -172,7 +181,7 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
     try:
         await engine.wait_until_healthy()
         async with Vllm(engine.url) as vllm:
-            yield Bench(vllm, internal_base_name(NANO), directory)
+            yield Bench(vllm, internal_base_name(NANO), directory, plant_every)
     finally:
         await engine.stop()
 
@@ -213,11 +222,13 @@ _DISTRIBUTIONS: Final[dict[str, Callable[[ProofReport], float]]] = {
 }
 
 
-async def run(*, n_jobs: int, seed: int, keep: Path | None) -> list[Measured]:
+async def run(
+    *, n_jobs: int, seed: int, plant_every: int = 1, keep: Path | None = None
+) -> list[Measured]:
     """Measure jobs; write each, as JSON, to a line of `keep` as soon as it is known."""
     jobs: list[Measured] = []
     with private_directory("retune-bench-") as directory:
-        async with open_bench(directory) as bench:
+        async with open_bench(directory, plant_every=plant_every) as bench:
             for number in range(n_jobs):
                 jobs.append(await bench.measured(number, seed=seed))
                 if keep:
@@ -232,15 +243,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plant-every", type=int, default=1, help="faults in each so many-th job")
     parser.add_argument("--keep", type=Path, help="write each job's measurement to this file")
-    parser.add_argument("--read", type=Path, help="measure nothing: the table of such a file")
+    parser.add_argument("--read", type=Path, nargs="+", help="measure nothing: show such files")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # torch's and PEFT's own
     logging.basicConfig(level=logging.WARNING)
     if options.read:
-        jobs = [Measured.model_validate_json(line) for line in options.read.open()]
+        lines = itertools.chain.from_iterable(path.open() for path in options.read)
+        jobs = [Measured.model_validate_json(line) for line in lines]
     else:
-        jobs = asyncio.run(run(n_jobs=options.jobs, seed=options.seed, keep=options.keep))
+        jobs = asyncio.run(
+            run(
+                n_jobs=options.jobs,
+                seed=options.seed,
+                plant_every=options.plant_every,
+                keep=options.keep,
+            )
+        )
     print(table(jobs))
 
 

@@ -1,4 +1,4 @@
-"""A known adapter comes to an engine whose template may have changed since."""
+"""An adapter comes to an engine: for the first time, and again, when its template may have changed."""
 
 import json
 import logging
@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from jobs.bases.catalog import NANO_DIRECTORY
+from jobs.engines import AdapterRef
+from jobs.publishing import _check_rendering
 from jobs.rendering_watch import RenderingWatch
+from jobs.store.jobs import NewEvent
 from schemas.bases import BaseModelInfo
-from schemas.errors import ModelServerUnavailable
+from schemas.errors import JobFailure, ModelServerUnavailable
 from schemas.rendering import RENDERING, RenderingSample, RenderingSamples
 from schemas.training_file import chat_messages
 from serving.vllm import Vllm
@@ -68,6 +71,36 @@ async def arrival(tmp_path: Path, short_tmp_path: Path) -> AsyncIterator[Arrival
     async with serving(engine, short_tmp_path) as url, Vllm(url) as vllm:
         coming.vllm = vllm
         yield coming
+
+
+async def at_publication(arrival: Arrival) -> list[NewEvent]:
+    adapter = AdapterRef("adapter-1", arrival.adapter_dir)
+    return await _check_rendering(arrival.vllm, BASE, adapter, base_name="base-1")
+
+
+async def test_a_new_model_is_held_to_every_conversation(arrival):
+    """At publication a single difference fails the job, with its own code and without what is said."""
+    assert await at_publication(arrival) == []
+    arrival.rendered = TRAINED | {"my uncle's": [3, 4, 5]}
+    with pytest.raises(JobFailure) as failed:
+        await at_publication(arrival)
+    assert failed.value.code == "template_mismatch"
+    assert failed.value.message.startswith(
+        "The tuned model is not published, because the engine renders 1 of 2 conversations to other "
+        "tokens than training saw. In sample 2, of 1 messages, training had 2 tokens and the engine "
+        "has 3; they part after 2. Give the engine the chat template"
+    )
+
+
+async def test_a_new_model_on_an_engine_that_does_not_tell(arrival, short_tmp_path):
+    """At publication an engine without the route is a warning of the job's, not its end."""
+    directory = short_tmp_path / "deaf"
+    directory.mkdir()
+    async with serving(ScriptedVllm(), directory) as url, Vllm(url) as deaf:
+        arrival.vllm = deaf
+        (told,) = await at_publication(arrival)
+    assert told.event.level == "warn"
+    assert "serves no /tokenize" in told.event.message
 
 
 async def test_an_adapter_is_looked_at_once(arrival):

@@ -38,21 +38,29 @@ def load_base(base_dir: Path) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.bfloat16).eval()
 
 
-def new_adapter(base_dir: Path, *, rank: int = 8, alpha: int = 16, seed: int = 0) -> PeftModel:
+def new_adapter(
+    base_dir: Path, *, rank: int = 8, alpha: int = 16, seed: int = 0, **format: object
+) -> PeftModel:
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+    asked = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | format
+    config = LoraConfig(r=rank, lora_alpha=alpha, **asked)
     return get_peft_model(load_base(base_dir), config)
 
 
-def random_adapter(base_dir: Path, adapter_dir: Path, *, scale: float, seed: int = 0) -> Path:
-    """Write an adapter with random numbers of a size: 0.1 changes likelihoods, 0.4 garbles answers."""
-    model = new_adapter(base_dir, seed=seed)
+def random_adapter(
+    base_dir: Path, adapter_dir: Path, *, scale: float, seed: int = 0, **format: object
+) -> Path:
+    """Write an adapter with random numbers of a size: 0.1 changes likelihoods, 0.4 garbles answers.
+
+    `format` is of PEFT's `LoraConfig`, such as `use_dora`.
+    """
+    model = new_adapter(base_dir, seed=seed, **format)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=scale)
+            if "magnitude" in name or "modules_to_save" in name:
+                parameter.mul_(1 + 2 * scale)
     return save(model, adapter_dir)
 
 
@@ -74,6 +82,17 @@ def trained_adapter(
 def save(model: PeftModel, adapter_dir: Path) -> Path:
     model.save_pretrained(str(adapter_dir), safe_serialization=True)
     return adapter_dir
+
+
+def changed_base(base_dir: Path, copy_dir: Path, *, noise: float) -> Path:
+    """Copy a base with every weight off by a share of its matrix's size, as another training leaves it."""
+    shutil.copytree(base_dir, copy_dir)
+    torch.manual_seed(0)
+    tensors = load_file(copy_dir / "model.safetensors")
+    changed = {n: t + noise * t.float().std() * torch.randn(t.shape) for n, t in tensors.items()}
+    weights = {n: t.to(tensors[n].dtype) for n, t in changed.items()}
+    save_file(weights, copy_dir / "model.safetensors", metadata={"format": "pt"})
+    return copy_dir
 
 
 def changed_copy(adapter_dir: Path, copy_dir: Path, **config: object) -> Path:
@@ -110,18 +129,18 @@ def scaled_copy(adapter_dir: Path, copy_dir: Path, factor: float) -> Path:
 
 
 def proof_of(base_dir: Path, adapter_dir: Path, rows: Sequence[Row]) -> Proof:
-    """Return what the trainer knows of an adapter, as transformers and PEFT compute it."""
+    """Return what the trainer knows of an adapter, as transformers and PEFT compute it, at every token."""
     model = PeftModel.from_pretrained(load_base(base_dir), str(adapter_dir)).eval()
     examples = []
     with torch.no_grad():
         for row in rows:
-            tuned = _logprobs(model, row.token_ids)[row.answer_start - 1 :]
+            tuned = _logprobs(model, row.token_ids)
             with model.disable_adapter():
-                base = _logprobs(model, row.token_ids)[row.answer_start - 1 :]
+                base = _logprobs(model, row.token_ids)
             examples.append(
                 ProofExample(
                     token_ids=row.token_ids,
-                    positions=list(range(row.answer_start, len(row.token_ids))),
+                    positions=list(range(1, len(row.token_ids))),
                     base_logprobs=base.tolist(),
                     tuned_logprobs=tuned.tolist(),
                 )

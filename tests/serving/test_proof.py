@@ -21,8 +21,8 @@ class Measured:
         effect: How far the adapter moves log-odds.
     """
 
-    def __init__(self, effect: float) -> None:
-        self.random = random.Random(7)
+    def __init__(self, effect: float, *, seed: int = 7) -> None:
+        self.random = random.Random(seed)
         self.base = [self.random.uniform(-6, 2) for _ in range(N_TOKENS)]
         self.effects = [effect * self.random.gauss(1, 0.5) for _ in range(N_TOKENS)]
         tuned = [base + effect for base, effect in zip(self.base, self.effects, strict=True)]
@@ -87,6 +87,23 @@ def test_an_adapter_of_another_strength_is_refused(effect, served):
     """Half, double or inverted strength is refused."""
     with pytest.raises(JobFailure, match="does not act as it did in training"):
         Measured(effect).judged(served=served)
+
+
+@pytest.mark.parametrize("served", [0.8, 1.25])
+@pytest.mark.parametrize("effect", [0.5, 2, 8])
+def test_a_somewhat_other_strength_is_refused(effect, served):
+    """A strength that is off by a quarter is refused, and the words say how strong it is."""
+    with pytest.raises(JobFailure, match=r"at [01]\.\d\d times the strength"):
+        Measured(effect).judged(served=served)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_rounding_alone_is_no_other_strength(seed):
+    """Of a hundred honest adapters of small and large effect none is taken for stronger than it is."""
+    effect = 10 ** random.Random(seed).uniform(-2, 1)
+    report = Measured(effect, seed=seed).judged()
+    assert report.strength is None or abs(report.strength - 1) < report.strength_tolerance / 2
+    assert (report.strength is None) == (report.trainer_effect <= report.rounding)
 
 
 def test_another_base_is_refused():

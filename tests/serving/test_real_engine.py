@@ -1,6 +1,7 @@
 """What must hold of a real vLLM with our plugin, on the tiny base."""
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -29,8 +30,11 @@ from tests.jobs.chat_templates import TEMPLATES
 from tests.jobs.conversations import CONVERSATIONS, TOOLS, answer
 from tests.serving.adapters_made import (
     Row,
+    changed_base,
     changed_copy,
+    partial_copy,
     proof_of,
+    random_adapter,
     renamed_copy,
     scaled_copy,
 )
@@ -412,7 +416,12 @@ FAULTS = {
         adapter, to, "base_model.model.model.", "base_model.model."
     ),
     "half its alpha": lambda adapter, to: changed_copy(adapter, to, lora_alpha=8),
+    "four fifths of its alpha": lambda adapter, to: changed_copy(adapter, to, lora_alpha=12.8),
+    "five fourths of its alpha": lambda adapter, to: changed_copy(adapter, to, lora_alpha=20),
     "twice its alpha": lambda adapter, to: changed_copy(adapter, to, lora_alpha=32),
+    "another rank in its scale": lambda adapter, to: changed_copy(adapter, to, use_rslora=True),
+    "one module ignored": lambda adapter, to: partial_copy(adapter, to, ".down_proj."),
+    "attention ignored": lambda adapter, to: partial_copy(adapter, to, ".self_attn."),
 }
 
 
@@ -421,6 +430,49 @@ async def test_faults_that_vllm_accepts_are_not_proven(engine, adapters, rows, t
     """An adapter that vLLM loads with a 200 and serves otherwise than trained is refused."""
     spoilt = FAULTS[fault](adapters["trained"], tmp_path / "spoilt")
     await refuse_proof(engine, adapters["trained"], spoilt, rows)
+
+
+FORMATS = {
+    "dora": {"use_dora": True},
+    "saved modules": {"modules_to_save": ["norm"]},
+    "an extra target": {"target_modules": ["q_proj", "lm_head"]},
+    "a bias": {"bias": "lora_only", "lora_bias": True},
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_formats_that_vllm_does_not_serve_do_not_pass(
+    engine, rows, tmp_path, format, says_so
+):
+    """An adapter of a format of PEFT's that vLLM has not is refused, though its config hides it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own, of tied weights
+        adapter = random_adapter(NANO_DIR, tmp_path / "new", scale=0.3, **FORMATS[format])
+        proof = proof_of(NANO_DIR, adapter, rows)
+    if not says_so:
+        plain = {"use_dora": False, "modules_to_save": None, "bias": "none", "lora_bias": False}
+        adapter = changed_copy(adapter, tmp_path / "hidden", **plain)
+    with pytest.raises(AdapterRejected):
+        inspect_adapter(adapter, NANO_DIR, max_rank=64)
+    baseline = await measure_base(engine.vllm, proof, base=engine.base_name)
+    with pytest.raises(JobFailure) as refused:
+        name = await loaded(engine, adapter)
+        await prove(engine.vllm, proof, base=engine.base_name, adapter=name, baseline=baseline)
+    # That one vLLM takes, and serves only the modules that its command line names.
+    assert refused.value.code == (
+        "adapter_not_proven" if format == "an extra target" else "adapter_rejected"
+    )
+
+
+async def test_another_base_is_not_proven(engine, adapters, rows, tmp_path):
+    """What was trained on another base is refused, though the adapter fits this one."""
+    other = changed_base(NANO_DIR, tmp_path / "other", noise=0.1)
+    proof = proof_of(other, adapters["trained"], rows)
+    baseline = await measure_base(engine.vllm, proof, base=engine.base_name)
+    name = await loaded(engine, adapters["trained"])
+    with pytest.raises(JobFailure, match="base is not the one"):
+        await prove(engine.vllm, proof, base=engine.base_name, adapter=name, baseline=baseline)
 
 
 async def test_another_jobs_adapter_is_not_proven(engine, adapters, rows):
