@@ -1,5 +1,6 @@
 """From an adapter on the trainer's disk to a model that answers: kept, loaded, proven, then named."""
 
+import asyncio
 import csv
 import io
 import logging
@@ -201,7 +202,8 @@ async def _keep_adapter(claim: Claim, base: BaseModelInfo, source: Path) -> Adap
     adapter may read its files again, and dies if they are gone.
     """
     # Before anything is copied: vLLM says 200 to most adapters that do not fit.
-    inspect_adapter(source, base.directory, max_rank=claim.services.settings.max_lora_rank)
+    max_rank = claim.services.settings.max_lora_rank
+    await asyncio.to_thread(inspect_adapter, source, base.directory, max_rank=max_rank)
     adapter_id = new_id("adapter-")
     await claim.services.blobs.keep_adapter(source, adapter_id)
     return AdapterRef(adapter_id, claim.services.blobs.adapter_dir(adapter_id))

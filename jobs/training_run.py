@@ -215,6 +215,7 @@ class _StepLog:
         else:
             told = _note_start(self._claim, event)
             self._when_started()
+            logger.info("trainer ready: job_id=%s", self._claim.job_id)
         await self._claim.log(told)
 
     async def tell_cost(self, done: TrainingDone) -> None:
