@@ -200,8 +200,9 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: FunctionCtx, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
-        padded: _Tensors = ctx.saved_tensors[:3]
-        kept: Iterator[Tensor] = iter(ctx.saved_tensors[3:])
+        saved = ctx.saved_tensors  # A checkpoint lets them be asked for once.
+        padded: _Tensors = saved[:3]
+        kept: Iterator[Tensor] = iter(saved[3:])
         query, key, value = padded
         # Keys are seen from many blocks: rounding each sum would add up.
         grads = torch.empty_like(query), _precise_zeros_like(key), _precise_zeros_like(value)

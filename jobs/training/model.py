@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,11 +18,13 @@ from peft.utils import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from jobs.training.corpus import Document
 from jobs.training.failures import base_model_unusable, is_out_of_memory
-from jobs.training.kernels.fitting import Kernels, find_head, fit_kernels
+from jobs.training.kernels.fitting import Kernels, find_head, fit_kernels, lay_out
 from jobs.training.kernels.head import Head, Sums, compare, compare_logits
 from jobs.training.kernels.lora import LoraLinear
 from jobs.training.layouts import Layout, choose_layout, targets
@@ -70,6 +73,7 @@ class LoadedBase:
         served_dtype = _served_dtype(base_dir)
         layout = choose_layout(network)
         network.requires_grad_(requires_grad=False)
+        lay_out(network)
         return cls(network=network, layout=layout, served_dtype=served_dtype)
 
 
@@ -173,13 +177,30 @@ class TunedModel:
     @contextmanager
     def training(self) -> Iterator[None]:
         """Switch the adapter's dropout on."""
-        for layer in self._lora_layers():
+        for layer in self._lora_layers:
             layer.lora_dropout.train()
         try:
             yield
         finally:
-            for layer in self._lora_layers():
+            for layer in self._lora_layers:
                 layer.lora_dropout.eval()
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Let passes begun meanwhile keep only what goes into each decoder layer.
+
+        Their backward passes run each layer forward once more: the step takes about a third
+        longer, and memory holds the activations of one layer instead of all. What is learned stays
+        the same. A model whose layers transformers cannot checkpoint keeps everything.
+        """
+        layers = [m for m in self.network.modules() if isinstance(m, GradientCheckpointingLayer)]
+        for layer in layers:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.forward
 
     @contextmanager
     def base_alone(self) -> Iterator[None]:
@@ -201,7 +222,7 @@ class TunedModel:
         for parameter in self.network.parameters():
             if not parameter.requires_grad and parameter.dtype == computes_in:
                 parameter.data = parameter.data.to(dtype)
-        for layer in self._lora_layers():
+        for layer in self._lora_layers:
             A, B = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
             scale = layer.scaling[_ADAPTER]
             A.data = A.data.to(dtype).float()
@@ -224,6 +245,7 @@ class TunedModel:
         config.target_modules = sorted(config.target_modules)  # a set has no order of its own
         config.save_pretrained(str(directory))
 
+    @cached_property
     def _lora_layers(self) -> list[LoraLayer]:
         return [module for module in self.network.modules() if isinstance(module, LoraLayer)]
 

@@ -15,6 +15,7 @@ from transformers.models.llama.modeling_llama import (
     apply_rotary_pos_emb,
 )
 
+from jobs.training.kernels.fitting import lay_out
 from jobs.training.kernels.head import Head, compare, compare_logits
 from jobs.training.kernels.lora import Joined, LoraLinear, project
 from jobs.training.kernels.mlp import ACTIVATIONS, GatedMlp, apply_mlp, find_activation
@@ -223,6 +224,35 @@ def test_without_kernels_modules_are_as_they_were() -> None:
         model.kernels
     )
     assert torch.equal(model.logits(documents), with_kernels)
+
+
+def test_recomputed_layers_learn_the_same() -> None:
+    """A pass that keeps only what goes into each layer gives the same loss and gradient, to the bit."""
+    model = tuned(networks.qwen3)
+    documents = networks.documents(9, 23)
+    expected, gradients = _loss_and_gradients(model, documents)
+    for parameter in model.parameters.values():
+        parameter.grad = None
+
+    with model.recomputing():
+        again = score(model, documents).objective
+    again.backward()
+
+    assert float(again.detach()) == expected
+    assert all(torch.equal(p.grad, gradients[name]) for name, p in model.parameters.items())
+    assert len(_replaced(model)) == len(model.kernels)
+
+
+def test_weights_laid_out_early_are_not_moved_again() -> None:
+    """A base laid out before its adapter keeps the memory that its weights lie in."""
+    network = networks.llama()
+    lay_out(network)
+    before = [parameter.data_ptr() for parameter in network.parameters()]
+
+    tuned(lambda: network)
+
+    now = [p.data_ptr() for p in network.parameters() if not p.requires_grad]
+    assert now == before
 
 
 def test_dropout_stays_with_peft() -> None:

@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jobs.training.kernels.head import Head
-from jobs.training.kernels.lora import Joined, LoraLinear, project
+from jobs.training.kernels.lora import Joined, LoraLinear, lay_together, project
 from jobs.training.kernels.mlp import GatedMlp, apply_mlp, find_activation
 from jobs.training.kernels.norm import RmsNorm, apply_norm
 from jobs.training.kernels.rotation import rotate
 
 logger = logging.getLogger(__name__)
 
+_ATTENTION_INPUTS: Final = ("q_proj", "k_proj", "v_proj")
+_GATE_UP: Final = ("gate_proj", "up_proj")
+_JOINED: Final = (_ATTENTION_INPUTS, _GATE_UP)
+"""Layers that read the same input."""
 _ROTATION: Final = "apply_rotary_pos_emb"
 """The function of transformers' model files that attention modules call."""
 _LOGITS_WITHIN: Final = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.01}
@@ -98,6 +102,20 @@ def fit_kernels(network: nn.Module, adapted: Adapted, run: Callable[[], Tensor])
     return Kernels({})
 
 
+def lay_out(network: nn.Module) -> None:
+    """Let the frozen weights that the kernels multiply at once lie together.
+
+    Done before a process that holds the base is forked for a job, the job's process does not hold
+    a copy of its own.
+    """
+    for module in network.modules():
+        for names in _JOINED:
+            children = [getattr(module, name, None) for name in names]
+            weights = [child.weight for child in children if isinstance(child, nn.Linear)]
+            if len(weights) == len(names):
+                lay_together(weights)
+
+
 def find_head(network: PreTrainedModel, run: Callable[[], Tensor]) -> Head | None:
     """Return the layer that makes logits, where nothing is done to them afterwards; else None.
 
@@ -145,7 +163,7 @@ def _linear(layer: LoraLinear) -> Forward:
 
 
 def _mlp(module: nn.Module, adapted: Adapted) -> _Found:
-    children = _children(module, adapted, "gate_proj", "up_proj", "down_proj")
+    children = _children(module, adapted, *_GATE_UP, "down_proj")
     children = children or _children(module, adapted, "gate_up_proj", "down_proj")
     act = getattr(module, "act_fn", getattr(module, "activation_fn", None))
     activation = find_activation(act) if children and callable(act) else None
@@ -157,7 +175,7 @@ def _mlp(module: nn.Module, adapted: Adapted) -> _Found:
 
 
 def _attention_inputs(module: nn.Module, adapted: Adapted) -> _Found:
-    children = _children(module, adapted, "q_proj", "k_proj", "v_proj")
+    children = _children(module, adapted, *_ATTENTION_INPUTS)
     if not children:
         return {}, []
     shared = _SharedInput(Joined.of([adapted[child] for child in children]))

@@ -45,14 +45,8 @@ class Joined:
 
     @classmethod
     def of(cls, layers: Sequence[LoraLinear]) -> Self:
-        """Join layers. Their weights move: each layer's parameter becomes a part of the whole."""
-        if len(layers) == 1:
-            (layer,) = layers
-            return cls((layer,), layer.weight.detach(), _detached(layer.bias))
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        parts = weight.split([len(layer.weight) for layer in layers])
-        for layer, part in zip(layers, parts, strict=True):
-            layer.weight.data = part
+        """Join layers. Their weights move together, where they do not lie so already."""
+        weight = lay_together([layer.weight for layer in layers])
         return cls(tuple(layers), weight, _joined_bias(layers))
 
     @property
@@ -86,6 +80,26 @@ class Factors(NamedTuple):
             A=torch.cat([layer.A.detach() for layer in joined.layers]).to(dtype),
             B=[(layer.B.detach() * layer.scale).to(dtype) for layer in joined.layers],
         )
+
+
+def lay_together(weights: Sequence[torch.nn.Parameter]) -> Tensor:
+    """Let frozen weights lie one below the other in memory; return the whole: (outs, in).
+
+    They keep their numbers and are parts of the whole from then on. Safe to repeat.
+    """
+    first, *others = weights
+    end = first.data_ptr() + first.nbytes
+    lies_so = True
+    for weight in others:
+        lies_so = lies_so and weight.data_ptr() == end and _is_of(first.untyped_storage(), weight)
+        end += weight.nbytes
+    if lies_so:
+        n_outs = sum(len(weight) for weight in weights)
+        return first.detach().as_strided((n_outs, first.shape[1]), first.stride())
+    whole = torch.cat([weight.detach() for weight in weights])
+    for weight, part in zip(weights, whole.split([len(w) for w in weights]), strict=True):
+        weight.data = part
+    return whole
 
 
 def project(x: Tensor, joined: Joined) -> tuple[Tensor, ...]:
@@ -173,17 +187,16 @@ class _Project(Function):  # type: ignore[misc] # torch's types are not followed
         return (None if dx is None else dx.view(ctx.shape), None, *d_masters)
 
 
-def _detached(bias: torch.nn.Parameter | None) -> Tensor | None:
-    return None if bias is None else bias.detach()
+def _is_of(storage: torch.UntypedStorage, weight: torch.nn.Parameter) -> bool:
+    is_of: bool = weight.untyped_storage().data_ptr() == storage.data_ptr()
+    return is_of
 
 
 def _joined_bias(layers: Sequence[LoraLinear]) -> Tensor | None:
     if all(layer.bias is None for layer in layers):
         return None
-    zeros = [layer.weight.new_zeros(len(layer.weight)) for layer in layers]
-    return torch.cat(
-        [
-            zero if layer.bias is None else layer.bias.detach()
-            for layer, zero in zip(layers, zeros, strict=True)
-        ]
-    )
+    biases = [
+        layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach()
+        for layer in layers
+    ]
+    return torch.cat(biases)
