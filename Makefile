@@ -26,7 +26,7 @@ NODE_CLIENT := tests/conformance/clients/openai-node
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-paging bench-uploads sdk-suite clients bench-gateway bench-data fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ bench-overhead: setup setup-bases ## How long a job takes beside its training, c
 
 bench-training: setup setup-bases .setup/trl ## How fast we train beside TRL's SFTTrainer, and how well
 	$(BIN)/python -m tests.bench.training
+
+bench-methods: setup setup-bases ## LoRA beside full fine-tuning: accuracy, parameters, time, memory
+	$(BIN)/python -m tests.bench.methods
 
 bench-paging: setup ## What a page of 100,000 events costs beside one of 100
 	$(BIN)/python -m tests.bench.paging
