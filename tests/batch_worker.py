@@ -17,7 +17,12 @@ from tests.api_server import catalog, opener  # noqa: E402
 async def main(data_dir: str, redis_url: str, engine_url: str, base_dir: str = "/nowhere") -> None:
     engine = SimpleNamespace(url=engine_url)
     offered = catalog(engine, directory=Path(base_dir))
-    settings = Settings(data_dir=Path(data_dir), bases_dir=Path(data_dir), redis_url=redis_url)
+    settings = Settings(
+        data_dir=Path(data_dir),
+        bases_dir=Path(data_dir),
+        redis_url=redis_url,
+        warm_trainer=False,  # nothing is trained here
+    )
     async with opener(engine, offered=offered)(settings) as services:
         await Worker(services).run()
 

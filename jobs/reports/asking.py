@@ -20,6 +20,8 @@ from schemas.ids import new_id
 from schemas.report import Call, Said
 from serving.answers import Envelope, read_completion
 
+AT_A_TIME: Final = 4
+"""Questions that an engine is asked at a time, at most; fewer while others ask it."""
 _PAUSES: Final = (0.5, 2.0)
 """Seconds between tries where an engine that is there fails at a question; then the question is to blame."""
 
@@ -55,6 +57,12 @@ async def ask_all(
         ModelServerUnavailable: The engine went away; all may be asked again.
     """
     found: dict[int, Answers | NotAskable] = {}
+    pending = iter(questions.items())
+
+    async def ask_on() -> None:
+        # One question after the other, of both models: when the time is over, hardly one has half an answer.
+        for number, question in pending:
+            await answer(number, question)
 
     async def answer(number: int, question: Question) -> None:
         try:
@@ -67,8 +75,8 @@ async def ask_all(
 
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-            for number, question in questions.items():
-                group.create_task(answer(number, question))
+            for _ in range(AT_A_TIME):
+                group.create_task(ask_on())
     except TimeoutError:
         pass
     except BaseExceptionGroup as several:

@@ -64,12 +64,7 @@ async def make(claim: Claim, pace: Pace) -> None:
     origin = origin_of(claim.record)
     chosen = await _choose(claim, base, origin)
     found = await _asked(claim, chosen, base, tuned, pace)
-    cases = {
-        number: Case(reference=chosen.questions[number].reference, base=said.base, tuned=said.tuned)
-        for number, said in sorted(found.items())
-        if isinstance(said, Answers)
-    }
-    left_out = _left_out(found)
+    cases, left_out = _cases(chosen, found), _left_out(found)
     if not cases:
         reasons = " ".join(each.detail for each in left_out)
         raise NotMeasured(f"No example was answered by both models. {reasons}")
@@ -172,6 +167,15 @@ async def _asked(
         seconds=services.settings.report_seconds,
     )
     return dict.fromkeys(chosen.questions, _LATE) | chosen.left_out | found
+
+
+def _cases(chosen: Chosen, found: Mapping[int, Answers | NotAskable]) -> dict[int, Case]:
+    """Return what both models answered, in the file's order."""
+    return {
+        number: Case(reference=chosen.questions[number].reference, base=said.base, tuned=said.tuned)
+        for number, said in sorted(found.items())
+        if isinstance(said, Answers)
+    }
 
 
 def _left_out(found: Mapping[int, Answers | NotAskable]) -> list[LeftOut]:

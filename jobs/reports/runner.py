@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from jobs.batch_pace import Pace
 from jobs.claims import LEASE, Claim, held
+from jobs.reports.asking import AT_A_TIME
 from jobs.reports.making import NothingToCompare, NotMeasured, make
 from jobs.reports.states import again, begun, ended, given_back
 from jobs.services import Services
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY: Final = 1.0
 _MAX_HELD: Final = 2
 """Reports that one worker has under way: an engine that does not start holds up one, not all."""
-_AT_A_TIME: Final = 4
-"""Questions that an engine is asked at a time, at most; fewer while others ask it."""
 _BROKEN: Final = "The server had an error while making it."
 
 
@@ -41,7 +40,7 @@ class ReportRunner:
     def __init__(self, services: Services, *, owner: str) -> None:
         self._services = services
         self._owner = owner
-        self._pace = Pace(services, most=_AT_A_TIME)
+        self._pace = Pace(services, most=AT_A_TIME)
         self._held = 0
 
     async def run(self) -> None:
