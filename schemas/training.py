@@ -61,6 +61,11 @@ class TrainingSpec(Schema):
     optimizer: OptimizerSpec = OptimizerSpec()
     early_stopping: EarlyStopping | None = None
     n_threads: int = 1
+    """Of each process."""
+    n_processes: int = 1
+    """That share the documents of each step, one on each accelerator."""
+    is_sharded: bool = False
+    """Whether the base is spread over the processes, because it does not fit on one device."""
     reported_step: int = 0
     """The last step that is recorded already; a run that goes on tells again of those after it."""
     resume_every_seconds: float = 30.0

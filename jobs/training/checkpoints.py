@@ -49,7 +49,10 @@ class Checkpoints:
             self._prover.write(run.model, directory)
 
         if not target.is_dir():
-            write_directory(target, fill)
+            if run.group.is_first:
+                write_directory(target, fill)
+            elif run.group.is_sharded:
+                self._prover.prove(run.model)  # the first one's passes need our part of the base
         return target
 
     def _forget_beyond(self, step: int) -> None:

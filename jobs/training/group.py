@@ -5,15 +5,19 @@ a step they run. Gradients and sums are added up, so that a step is the one that
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from jobs.training.corpus import Document
+from jobs.training.process import Preempted, Preemption
+
+T = TypeVar("T")
 
 _PATIENCE: Final = timedelta(minutes=30)
 """For another process: the first one writes checkpoints while the others wait."""
@@ -26,20 +30,20 @@ class Group:
     rank: int = 0
     """From 0."""
     size: int = 1
+    is_sharded: bool = False
+    """Whether each holds a part of the base, so that all of them must run whenever one does."""
 
     @classmethod
-    def join(cls, device: torch.device) -> Self:
-        """Meet the others, where `torchrun`'s variables say that there are any.
+    def join(cls, *, is_sharded: bool) -> Self:
+        """Meet the others, of whom torchrun's environment variables tell.
 
-        Args:
-            device: Of this process; decides how tensors travel (gloo on a CPU, NCCL on CUDA).
+        On CUDA each process takes the device of its number, and tensors travel by NCCL; else by gloo.
         """
-        if "RANK" not in os.environ:
-            return cls()
-        distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE
-        )
-        return cls(rank=distributed.get_rank(), size=distributed.get_world_size())
+        is_cuda = torch.cuda.is_available()
+        if is_cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if is_cuda else "gloo", timeout=_PATIENCE)
+        return cls(distributed.get_rank(), distributed.get_world_size(), is_sharded)
 
     @property
     def is_first(self) -> bool:
@@ -79,7 +83,35 @@ class Group:
             for tensor, part in zip(alike, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def any(self, flag: bool) -> bool:
+    def passes(self, groups: list[T], *, filler: T) -> Iterator[tuple[T, float]]:
+        """Yield this process's groups of documents, each with the weight 1.
+
+        Where the base is sharded, all processes make as many passes: one with fewer groups runs
+        `filler` with the weight 0.
+        """
+        yield from ((group, 1.0) for group in groups)
+        if self.is_sharded:
+            yield from ((filler, 0.0) for _ in range(self.most(len(groups)) - len(groups)))
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Let the processes do something to the same files one after another, the first one first."""
+        for _ in range(self.rank):
+            self.most(0)
+        yield
+        for _ in range(self.size - self.rank):
+            self.most(0)
+
+    def check(self, preemption: Preemption) -> None:
+        """Look whether any process was asked to go: then all do, at the same place.
+
+        Raises:
+            Preempted: One was.
+        """
+        if self.any(flag=preemption.requested):
+            raise Preempted
+
+    def any(self, *, flag: bool) -> bool:
         """Return whether it is so in any process: all of them get the same answer."""
         return self.most(int(flag)) > 0
 

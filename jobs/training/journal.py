@@ -29,20 +29,22 @@ class Journal:
     Args:
         path: Of its file.
         reported_step: The last step that the worker has recorded.
+        is_writer: Whether `add` writes: one of several processes does.
     """
 
-    def __init__(self, path: Path, *, reported_step: int) -> None:
+    def __init__(self, path: Path, *, reported_step: int, is_writer: bool = True) -> None:
         self._path = path
         self._reported_step = reported_step
+        self._is_writer = is_writer
 
     @classmethod
-    def of(cls, spec: TrainingSpec) -> Self:
+    def of(cls, spec: TrainingSpec, *, is_writer: bool = True) -> Self:
         """Return the one that a spec's `work_dir` holds."""
-        return cls(spec.work_dir / _NAME, reported_step=spec.reported_step)
+        return cls(spec.work_dir / _NAME, reported_step=spec.reported_step, is_writer=is_writer)
 
     def add(self, event: TrainingEvent) -> None:
         """Write an event down, if it is one that must not be lost."""
-        if isinstance(event, _Kept):
+        if self._is_writer and isinstance(event, _Kept):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
 

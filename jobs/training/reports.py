@@ -101,17 +101,28 @@ class Reports:
         if self._data.validation is None:
             return None
         documents = self._data.validation.sample(_SAMPLE_EXAMPLES).documents
-        return evaluate(self._run.model, documents, budget=self._run.budget)
+        run = self._run
+        return evaluate(run.model, documents, budget=run.budget, group=run.group)
 
     def _whole(self) -> Means | None:
         if self._data.validation is None:
             return None
-        return evaluate(
-            self._run.model,
-            self._data.validation.whole().documents,
-            budget=self._run.budget,
-            before_each=self._preemption.check,
+        run, documents = self._run, self._data.validation.whole().documents
+        # Several processes make different numbers of passes, and can only agree to go after them.
+        alone = run.group.size == 1
+        means = evaluate(
+            run.model,
+            documents,
+            budget=run.budget,
+            group=run.group,
+            before_each=self._preemption.check if alone else _go_on,
         )
+        run.group.check(self._preemption)
+        return means
+
+
+def _go_on() -> None:
+    return
 
 
 def _peak_memory(device: torch.device) -> int:

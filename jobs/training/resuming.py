@@ -73,7 +73,9 @@ class ResumePoints:
         return time.monotonic() - self._saved_at >= self._every_seconds
 
     def save(self, run: Run) -> None:
-        """Write one; keep it and the one before it."""
+        """Write one, if this is the process that writes; keep it and the one before it."""
+        if not run.group.is_first:
+            return
         assert run.last is not None, "there is nothing to save before the first step"
         last = run.last
 
@@ -140,6 +142,8 @@ def run_digest(spec: TrainingSpec) -> str:
             "init_adapter_dir",
             "work_dir",
             "n_threads",
+            "n_processes",
+            "is_sharded",
             "reported_step",
             "resume_every_seconds",
         }

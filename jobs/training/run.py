@@ -81,7 +81,7 @@ class Run:
         n_trained = count_trained(batch.documents)
         scores = self.budget.run(
             self.group.share(batch.documents),
-            partial(self._accumulate_gradients, n_trained),
+            partial(self._accumulate_gradients, n_trained, filler=batch.documents[:1]),
             pack=self.model.layout.pack,
         )
         self.group.add_up([parameter.grad for parameter in self._parameters])
@@ -137,13 +137,14 @@ class Run:
         self._tell(Noted(step=self.step, key=f"memory-{tokens}", message=message, level="warn"))
 
     def _accumulate_gradients(
-        self, n_trained: int, micro_batches: list[list[Document]]
+        self, n_trained: int, micro_batches: list[list[Document]], *, filler: list[Document]
     ) -> list[Score]:
         """Leave this process's part of the gradient of the mean over the step's trained tokens.
 
         Args:
             n_trained: In the whole step, over all processes.
             micro_batches: This process's; maybe none.
+            filler: Run, and not counted, while other processes need a part of the base that is here.
         """
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
@@ -152,10 +153,11 @@ class Run:
         smoothing = self._asked.label_smoothing_factor
         scores = []
         with self.model.training():
-            for micro_batch in micro_batches:
+            for micro_batch, weight in self.group.passes(micro_batches, filler=filler):
                 sums = score(self.model, micro_batch, label_smoothing=smoothing)
-                (sums.objective / n_trained).backward()
-                scores.append(sums.detached())
+                (sums.objective * weight / n_trained).backward()
+                if weight:
+                    scores.append(sums.detached())
         return scores
 
 

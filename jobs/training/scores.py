@@ -81,7 +81,7 @@ def evaluate(
         documents: Maybe none; the same in each process.
         budget: For each pass.
         group: The processes that measure together.
-        before_each: Called before each pass; may raise to end it all.
+        before_each: Called before each pass of this process; may raise to end it all.
 
     Returns:
         None where there are no documents, or the loss is no finite number.
@@ -92,11 +92,12 @@ def evaluate(
     if not documents:
         return None
     scores: list[Score] = []
-    pack = model.layout.pack
-    for rows in pack(group.share(documents), budget.tokens):
+    packed = model.layout.pack(group.share(documents), budget.tokens)
+    for rows, weight in group.passes(packed, filler=documents[:1]):
         before_each()
         with torch.no_grad():
-            scores += budget.run(rows, partial(_score_each, model), pack=pack)
+            told = budget.run(rows, partial(_score_each, model), pack=model.layout.pack)
+        scores += told if weight else []
     means = Means.of(scores, n_trained=count_trained(documents), group=group)
     return means if math.isfinite(means.loss) else None
 

@@ -45,10 +45,10 @@ child.wait()
 class Child:
     """A running trainer."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, module: str = "jobs.training") -> None:
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -1,0 +1,44 @@
+"""A frozen base in pieces, one on each process: for bases that do not fit on one device."""
+
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import PreTrainedModel
+
+from jobs.training.model import TunedModel, fast_dtype
+from schemas.training import TrainingSpec
+
+
+def load_sharded(spec: TrainingSpec) -> TunedModel:
+    """Load the spec's base and adapter, and keep only this process's part of the base.
+
+    Every process reads the whole base into the machine's memory first, where it must fit as often as there
+    are processes.
+
+    Raises:
+        JobFailure: As `TunedModel.load`.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # On the CPU: whole, it may not fit on the device.
+    model = TunedModel.load(spec, device=torch.device("cpu"), dtype=fast_dtype(device))
+    _shard(model.network, adapter=set(model.parameters.values()), device=device)
+    return model
+
+
+def _shard(
+    network: PreTrainedModel, *, adapter: set[torch.nn.Parameter], device: torch.device
+) -> None:
+    """Spread the weights over the group's processes, a block at a time (FSDP2).
+
+    Each process gathers a block when it comes to it, and lets it go after. The adapter stays whole
+    everywhere: it is small, and every process takes the same steps with it.
+    """
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    blocks = set(network._no_split_modules or ())  # noqa: SLF001 - has no public reader
+    for module in network.modules():
+        if type(module).__name__ in blocks:
+            fully_shard(module, mesh=mesh, ignored_params=adapter)
+    fully_shard(network, mesh=mesh, ignored_params=adapter)
+    for parameter in adapter:
+        parameter.data = parameter.data.to(device)

@@ -1,0 +1,127 @@
+"""Several processes that train one model, over gloo on this machine's CPU."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jobs.training.corpus import Document
+from jobs.training.group import Group
+from jobs.training.model import WEIGHTS
+from jobs.training.process import PREEMPTED
+from schemas.proof import Proof
+from schemas.training import CheckpointSaved, StepDone, TrainingDone, TrainingSpec
+from tests.training.test_process import Child
+
+MakeSpec = Callable[..., TrainingSpec]
+Start = Callable[[TrainingSpec], Child]
+LAUNCHER = "jobs.training.launching"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start trainers, in as many processes as their specs say; end them all."""
+    children: list[Child] = []
+
+    def start_one(spec: TrainingSpec) -> Child:
+        module = LAUNCHER if spec.n_processes > 1 else "jobs.training"
+        children.append(Child(tmp_path / "trainer.log", module=module))
+        children[-1].say(spec)
+        return children[-1]
+
+    yield start_one
+    for child in children:
+        child.close()
+
+
+def documents(*lengths: int) -> list[Document]:
+    return [Document(torch.zeros(n), torch.ones(n), n_trained=n) for n in lengths]
+
+
+def test_shares_a_step_evenly_and_wholly():
+    """Each document is one process's, and nobody has much more to do than another."""
+    step = documents(100, 90, 50, 40, 30, 20, 10)
+    shares = [Group(rank=rank, size=3).share(step) for rank in range(3)]
+    assert sorted(id(d) for share in shares for d in share) == sorted(id(d) for d in step)
+    tokens = [sum(map(len, share)) for share in shares]
+    assert max(tokens) - min(tokens) <= 20
+
+
+def test_leaves_a_process_without_a_document_where_there_are_too_few():
+    """A step of one document keeps one of two processes busy."""
+    step = documents(5)
+    assert [Group(rank=rank, size=2).share(step) for rank in range(2)] == [step, []]
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("is_sharded", [False, True], ids=["whole", "sharded"])
+def test_two_processes_train_what_one_does(start: Start, make_spec: MakeSpec, is_sharded):
+    """Losses, validation and adapter are those of a single process, but for the order of sums."""
+    one, two = (
+        list(start(spec).events())
+        for spec in (
+            make_spec("one"),
+            make_spec("two", n_processes=2, is_sharded=is_sharded),
+        )
+    )
+    assert [event.kind for event in two] == [event.kind for event in one]
+    for left, right in zip(steps(one), steps(two), strict=True):
+        assert right.train_loss == pytest.approx(left.train_loss, rel=0.02)
+        if left.full_valid_loss is not None:
+            assert right.full_valid_loss == pytest.approx(left.full_valid_loss, rel=0.02)
+    adapters = [
+        torch.cat([w.flatten() for _, w in sorted(load_file(final(e) / WEIGHTS).items())])
+        for e in (one, two)
+    ]
+    assert (adapters[0] - adapters[1]).norm() < 0.05 * adapters[0].norm()
+    proofs = [Proof.model_validate_json((final(e) / "proof.json").read_bytes()) for e in (one, two)]
+    for left, right in zip(proofs[0].examples, proofs[1].examples, strict=True):
+        assert right.token_ids == left.token_ids
+        assert right.base_logprobs == pytest.approx(left.base_logprobs, abs=1e-3)
+
+
+@pytest.mark.training
+def test_goes_on_alone_where_two_left_off(start: Start, make_spec: MakeSpec):
+    """Asked to go, all members go after the same step; any number of processes can go on from there."""
+    spec = make_spec("left", n_processes=2)
+    child = start(spec)
+    before = []
+    for event in child.events():
+        before.append(event)
+        if isinstance(event, StepDone) and event.step == 2:
+            child.process.send_signal(signal.SIGTERM)
+    assert child.process.wait(timeout=60) == PREEMPTED
+    after = list(start(spec.model_copy(update={"n_processes": 1})).events())
+    assert isinstance(after[-1], TrainingDone)
+    seen = [step.step for step in steps(before) + steps(after)]
+    assert sorted(set(seen)) == list(range(1, 10))
+    assert after[0].resumed_at_step >= 2
+
+
+@pytest.mark.training
+def test_dies_with_a_member(start: Start, make_spec: MakeSpec):
+    """Where one member is killed, the others end, and the worker sees the signal that ended it."""
+    child = start(make_spec("killed", n_processes=2, n_epochs=50))
+    for event in child.events():
+        if isinstance(event, StepDone) and event.step == 2:
+            os.kill(member_pids(child.process.pid)[-1], signal.SIGKILL)
+    assert child.process.wait(timeout=60) == -signal.SIGKILL
+    assert not member_pids(child.process.pid)
+
+
+def member_pids(launcher: int) -> list[int]:
+    """Return the living children of a process."""
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+def steps(events) -> list[StepDone]:
+    return [event for event in events if isinstance(event, StepDone)]
+
+
+def final(events) -> Path:
+    return [e for e in events if isinstance(e, CheckpointSaved)][-1].adapter_dir
