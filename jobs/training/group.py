@@ -89,9 +89,9 @@ class Group:
         Where the base is sharded, all processes make as many passes: one with fewer groups runs
         `filler` with the weight 0.
         """
+        n_passes = self.most(len(groups)) if self.is_sharded else len(groups)  # agreed on first
         yield from ((group, 1.0) for group in groups)
-        if self.is_sharded:
-            yield from ((filler, 0.0) for _ in range(self.most(len(groups)) - len(groups)))
+        yield from ((filler, 0.0) for _ in range(n_passes - len(groups)))
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:

@@ -236,7 +236,10 @@ class TunedModel:
 
     def save_adapter(self, directory: Path, *, base_name: str) -> None:
         """Write PEFT's two files into an existing directory. The weights are float32."""
-        weights = get_peft_model_state_dict(self.peft, save_embedding_layers=False)
+        # Of the adapter alone: asking for the base's state would gather it, where it is sharded.
+        weights = get_peft_model_state_dict(
+            self.peft, state_dict=self.parameters, save_embedding_layers=False
+        )
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
         config = copy.copy(self.peft.peft_config[_ADAPTER])

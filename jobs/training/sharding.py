@@ -4,7 +4,6 @@ import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from transformers import PreTrainedModel
 
 from jobs.training.model import TunedModel, fast_dtype
 from schemas.training import TrainingSpec
@@ -22,18 +21,21 @@ def load_sharded(spec: TrainingSpec) -> TunedModel:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # On the CPU: whole, it may not fit on the device.
     model = TunedModel.load(spec, device=torch.device("cpu"), dtype=fast_dtype(device))
-    _shard(model.network, adapter=set(model.parameters.values()), device=device)
+    shard(model, device=device)
     return model
 
 
-def _shard(
-    network: PreTrainedModel, *, adapter: set[torch.nn.Parameter], device: torch.device
-) -> None:
-    """Spread the weights over the group's processes, a block at a time (FSDP2).
+def shard(model: TunedModel, *, device: torch.device) -> None:
+    """Spread the base's weights over the group's processes, a block at a time (FSDP2).
 
     Each process gathers a block when it comes to it, and lets it go after. The adapter stays whole
     everywhere: it is small, and every process takes the same steps with it.
+
+    Args:
+        model: On the CPU.
+        device: Where the pieces go.
     """
+    network, adapter = model.network, set(model.parameters.values())
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     blocks = set(network._no_split_modules or ())  # noqa: SLF001 - has no public reader
     for module in network.modules():

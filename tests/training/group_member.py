@@ -1,0 +1,38 @@
+"""`torchrun … -m tests.training.group_member SPEC`: three steps in float32; the first prints their losses and the adapter's sum."""
+
+import json
+import sys
+
+import torch
+
+from jobs.training.data import Data
+from jobs.training.group import ALONE, Group
+from jobs.training.model import TunedModel
+from jobs.training.plan import Plan
+from jobs.training.run import Run
+from jobs.training.sharding import shard
+from schemas.training import TrainingSpec
+
+
+def main() -> None:
+    spec = TrainingSpec.model_validate_json(sys.argv[1])
+    group = Group.join(is_sharded=spec.is_sharded) if spec.n_processes > 1 else ALONE
+    device = torch.device("cpu")
+    model = TunedModel.load(spec, device=device, dtype=torch.float32)
+    if group.is_sharded:
+        shard(model, device=device)
+    run = Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=print, group=group)
+    data = Data.load(spec)
+    plan = Plan.of(spec, n_examples=len(data.training))
+    losses = [
+        run.take_step(data.training.batch(examples), learning_rate=1e-3).loss
+        for _, examples in plan.batches(after=plan.total_steps - 3)
+    ]
+    if group.is_first:
+        weights = {name: weight.tolist() for name, weight in run.model.parameters.items()}
+        print(json.dumps({"losses": losses, "weights": weights}))
+    group.leave()
+
+
+if __name__ == "__main__":
+    main()
