@@ -10,7 +10,7 @@ from typing import Final
 
 from schemas.bases import BaseModelInfo
 from schemas.settings import Settings
-from schemas.training import WarmUp
+from schemas.training import TrainingSpec, WarmUp
 
 _MAX_LINE: Final = 2**20
 _PASSED_ON: Final = (
@@ -35,6 +35,11 @@ def trainer_environment() -> dict[str, str]:
 def trainer_threads(settings: Settings) -> int:
     """Return how many a trainer computes with: by default one core is left for all else."""
     return settings.trainer_threads or max(1, (os.cpu_count() or 2) - 1)
+
+
+def trainer_module(spec: TrainingSpec) -> str:
+    """Return what to run: the trainer itself, or what starts several of them under torchrun's agent."""
+    return "jobs.training" if spec.n_processes == 1 else "jobs.training.launching"
 
 
 def warm_up_for(base: BaseModelInfo, settings: Settings) -> WarmUp:

@@ -20,7 +20,7 @@ from jobs.spare_trainer import SpareTrainer
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
 from jobs.trainer import Trainer, TrainerDied, TrainerLeft, start_trainer
-from jobs.trainer_process import trainer_threads
+from jobs.trainer_process import trainer_module, trainer_threads
 from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
@@ -94,7 +94,12 @@ async def _trained(
     """Run the trainer to its end; return its final adapter and totals."""
     async with (
         device_time_counted(claim),
-        start_trainer(spec, log_path=spec.work_dir / "trainer.log", spare=spare) as trainer,
+        start_trainer(
+            spec,
+            log_path=spec.work_dir / "trainer.log",
+            module=trainer_module(spec),
+            spare=spare,
+        ) as trainer,
     ):
         try:
             with claim.on_pause(trainer.ask_to_go):
@@ -278,6 +283,8 @@ async def _spec(
         optimizer=resolved.optimizer,
         early_stopping=record.job.hyperparameters.early_stopping,
         n_threads=trainer_threads(services.settings),
+        n_processes=services.settings.trainer_processes,
+        is_sharded=services.settings.trainer_sharded,
         resume_every_seconds=services.settings.resume_every_seconds,
         reported_step=await services.store.jobs.last_step(claim.job_id),
     )

@@ -59,7 +59,8 @@ class Worker:
         self._free = {"validation": 1, "training": services.settings.worker_jobs}
         settings = services.settings
         self._spare = SpareTrainer(
-            settings.data_dir / "logs" / "spare-trainer.log", is_wanted=settings.warm_trainer
+            settings.data_dir / "logs" / "spare-trainer.log",
+            is_wanted=settings.warm_trainer and settings.trainer_processes == 1,
         )
         self._group: asyncio.TaskGroup | None = None
 

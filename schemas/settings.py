@@ -55,6 +55,10 @@ class Settings(Schema):
     """How long both may be asked for that; what has no answer by then is left out."""
     trainer_threads: int = 0
     """CPU threads of a trainer; 0: all cores but one."""
+    trainer_processes: int = Field(default=1, ge=1)
+    """That train one job together, each on an accelerator of its own; threads are each one's."""
+    trainer_sharded: bool = False
+    """Spread the base over them: for one that does not fit on one accelerator."""
     warm_trainer: bool = True
     """Between jobs, keep a trainer ready with the last job's base loaded: the next starts at once."""
     resume_every_seconds: float = 30.0

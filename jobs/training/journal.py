@@ -4,7 +4,7 @@
 worker does not know; telling twice is harmless, for the worker keeps each once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
@@ -41,6 +41,11 @@ class Journal:
     def of(cls, spec: TrainingSpec, *, is_writer: bool = True) -> Self:
         """Return the one that a spec's `work_dir` holds."""
         return cls(spec.work_dir / _NAME, reported_step=spec.reported_step, is_writer=is_writer)
+
+    def tell(self, emit: Callable[[TrainingEvent], None], event: TrainingEvent) -> None:
+        """Write an event down before it is told."""
+        self.add(event)
+        emit(event)
 
     def add(self, event: TrainingEvent) -> None:
         """Write an event down, if it is one that must not be lost."""

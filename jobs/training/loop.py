@@ -1,6 +1,7 @@
 """The training loop: from a spec to adapters, on one screen."""
 
 from collections.abc import Callable
+from functools import partial
 
 from jobs.training.base import Base
 from jobs.training.checkpoints import Checkpoints
@@ -42,11 +43,7 @@ def train(
         Preempted: The process was asked to go; a resume point is on disk.
     """
     journal = Journal.of(spec, is_writer=group.is_first)
-
-    def tell(event: TrainingEvent) -> None:
-        journal.add(event)
-        emit(event)
-
+    tell = partial(journal.tell, emit)
     base = base or Base(spec.base_dir)
     data = Data.load(spec, base.renderer)
     run = _fresh_run(spec, data, base, group, tell)

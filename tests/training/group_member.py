@@ -5,6 +5,7 @@ import sys
 
 import torch
 
+from jobs.rendering import Renderer
 from jobs.training.data import Data
 from jobs.training.group import ALONE, Group
 from jobs.training.model import TunedModel
@@ -22,7 +23,7 @@ def main() -> None:
     if group.is_sharded:
         shard(model, device=device)
     run = Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=print, group=group)
-    data = Data.load(spec)
+    data = Data.load(spec, Renderer.load(spec.base_dir))
     plan = Plan.of(spec, n_examples=len(data.training))
     losses = [
         run.take_step(data.training.batch(examples), learning_rate=1e-3).loss
