@@ -65,6 +65,15 @@ def out_of_memory(n_tokens: int | None = None) -> JobFailure:
     )
 
 
+def out_of_memory_together(n_tokens: int) -> JobFailure:
+    """Return the failure for too little memory on one of the processes that hold a base together."""
+    return JobFailure(
+        f"One of the processes that train together ran out of memory at {n_tokens:,} tokens. Spread the base "
+        "over more GPUs, lower the context length, or choose a smaller base.",
+        code="out_of_memory",
+    )
+
+
 def is_out_of_memory(exc: BaseException) -> bool:
     """Return whether `exc` says that an allocation failed, on the accelerator or the CPU."""
     if isinstance(exc, torch.OutOfMemoryError | MemoryError):

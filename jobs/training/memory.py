@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 import torch
 
 from jobs.training.corpus import Document
-from jobs.training.failures import is_out_of_memory, out_of_memory
+from jobs.training.failures import is_out_of_memory, out_of_memory, out_of_memory_together
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +27,25 @@ class TokenBudget:
     Args:
         tokens: To begin with.
         on_halved: Told what is tried next, in tokens, each time that memory ran out.
+        may_retry: Whether work that ran out of memory may be done again here, without other processes.
     """
 
-    def __init__(self, tokens: int, *, on_halved: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        *,
+        on_halved: Callable[[int], None] = lambda _: None,
+        may_retry: bool = True,
+    ) -> None:
         self.tokens = tokens
         self._on_halved = on_halved
+        self._may_retry = may_retry
 
     @classmethod
-    def on(cls, device: torch.device, *, on_halved: Callable[[int], None]) -> Self:
+    def on(cls, device: torch.device, *, on_halved: Callable[[int], None], may_retry: bool) -> Self:
         """Return what to begin with on a device."""
         tokens = _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
-        return cls(tokens, on_halved=on_halved)
+        return cls(tokens, on_halved=on_halved, may_retry=may_retry)
 
     def run(
         self,
@@ -55,7 +63,7 @@ class TokenBudget:
                 document each of none.
 
         Raises:
-            JobFailure: `out_of_memory`: one document alone does not fit.
+            JobFailure: `out_of_memory`: one document alone does not fit, or nothing may be tried again.
         """
         while True:
             micro_batches = pack(documents, self.tokens)
@@ -71,6 +79,8 @@ class TokenBudget:
         gc.collect()
         torch.cuda.empty_cache()
         tried = max(sum(map(len, micro_batch)) for micro_batch in micro_batches)
+        if not self._may_retry:
+            raise out_of_memory_together(n_tokens=tried)
         if all(len(micro_batch) == 1 for micro_batch in micro_batches):
             raise out_of_memory(n_tokens=tried)
         # What documents share counts once, so a micro-batch may hold more tokens than the budget.

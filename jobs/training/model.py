@@ -122,18 +122,22 @@ class TunedModel:
         Raises:
             JobFailure: `init_adapter_unusable`.
         """
+        return cls.without_kernels(base, spec).with_kernels()
+
+    @classmethod
+    def without_kernels(cls, base: LoadedBase, spec: TrainingSpec) -> Self:
+        """As `on`, computed by the modules themselves: kernels hold on to weights that may be elsewhere."""
         torch.manual_seed(spec.seed)
         if spec.init_adapter_dir is None:
             peft = get_peft_model(base.network, _new_adapter(spec.lora))
         else:
             peft = _with_adapter(base.network, spec.init_adapter_dir, spec.lora.dropout)
-        plain = cls(
+        return cls(
             peft=peft.eval(),
             network=base.network,
             layout=base.layout,
             served_dtype=base.served_dtype,
         )
-        return plain.with_kernels()
 
     def with_kernels(self) -> Self:
         """Return the same, computed by the kernels that were tried on it and compute the same."""

@@ -57,7 +57,9 @@ class Run:
     ) -> None:
         self.model = model
         self.group = group
-        self.budget = TokenBudget.on(model.device, on_halved=self._tell_halved)
+        self.budget = TokenBudget.on(
+            model.device, on_halved=self._tell_halved, may_retry=not group.is_sharded
+        )
         self.step = 0
         self.last: Taken | None = None
         self.course = Course()

@@ -5,7 +5,7 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from jobs.training.model import TunedModel, fast_dtype
+from jobs.training.model import LoadedBase, TunedModel, fast_dtype
 from schemas.training import TrainingSpec
 
 
@@ -20,7 +20,8 @@ def load_sharded(spec: TrainingSpec) -> TunedModel:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # On the CPU: whole, it may not fit on the device.
-    model = TunedModel.load(spec, device=torch.device("cpu"), dtype=fast_dtype(device))
+    base = LoadedBase.load(spec.base_dir, device=torch.device("cpu"), dtype=fast_dtype(device))
+    model = TunedModel.without_kernels(base, spec)
     shard(model, device=device)
     return model
 
@@ -32,7 +33,7 @@ def shard(model: TunedModel, *, device: torch.device) -> None:
     everywhere: it is small, and every process takes the same steps with it.
 
     Args:
-        model: On the CPU.
+        model: On the CPU, without kernels.
         device: Where the pieces go.
     """
     network, adapter = model.network, set(model.parameters.values())

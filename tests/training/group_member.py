@@ -8,7 +8,7 @@ import torch
 from jobs.rendering import Renderer
 from jobs.training.data import Data
 from jobs.training.group import ALONE, Group
-from jobs.training.model import TunedModel
+from jobs.training.model import LoadedBase, TunedModel
 from jobs.training.plan import Plan
 from jobs.training.run import Run
 from jobs.training.sharding import shard
@@ -19,9 +19,12 @@ def main() -> None:
     spec = TrainingSpec.model_validate_json(sys.argv[1])
     group = Group.join(is_sharded=spec.is_sharded) if spec.n_processes > 1 else ALONE
     device = torch.device("cpu")
-    model = TunedModel.load(spec, device=device, dtype=torch.float32)
+    base = LoadedBase.load(spec.base_dir, device=device, dtype=torch.float32)
     if group.is_sharded:
+        model = TunedModel.without_kernels(base, spec)
         shard(model, device=device)
+    else:
+        model = TunedModel.on(base, spec)
     run = Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=print, group=group)
     data = Data.load(spec, Renderer.load(spec.base_dir))
     plan = Plan.of(spec, n_examples=len(data.training))
