@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from jobs.memory_kills import count_memory_kills
 from jobs.spare_trainer import SpareTrainer
 from jobs.trainer_process import launch, send_signal, trainer_environment
 from schemas.training import (
@@ -30,6 +31,10 @@ class TrainerDied(Exception):
     """The trainer ended without saying how: killed, or out of the machine's memory."""
 
 
+class TrainerOutOfMemory(TrainerDied):
+    """The kernel ended the trainer, because there was no memory left."""
+
+
 class TrainerLeft(Exception):
     """The trainer saved a resume point and went, as it was asked to; nothing is wrong."""
 
@@ -37,9 +42,13 @@ class TrainerLeft(Exception):
 class Trainer:
     """A running trainer."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, *, memory_kills: Callable[[], int]
+    ) -> None:
         self._process = process
         self._is_asked = False
+        self._memory_kills = memory_kills
+        self._kills_before = memory_kills()
 
     @property
     def pid(self) -> int:
@@ -51,6 +60,7 @@ class Trainer:
 
         Raises:
             TrainerLeft: It went because it was asked to.
+            TrainerOutOfMemory: The kernel ended it, for memory.
             TrainerDied: It ended without such a word.
         """
         assert self._process.stdout is not None
@@ -67,6 +77,8 @@ class Trainer:
             return
         if status == PREEMPTED:
             raise TrainerLeft
+        if status == -signal.SIGKILL and self._memory_kills() > self._kills_before:
+            raise TrainerOutOfMemory("The system ended the trainer, because memory ran out.")
         raise TrainerDied(_how_it_ended(status))
 
     def ask_to_go(self) -> None:
@@ -99,6 +111,7 @@ async def start_trainer(
     log_path: Path,
     module: str = "jobs.training",
     spare: SpareTrainer | None = None,
+    memory_kills: Callable[[], int] = count_memory_kills,
 ) -> AsyncGenerator[Trainer]:
     """Start a trainer, warm where one waits; at the end it is gone, whatever happened.
 
@@ -107,12 +120,13 @@ async def start_trainer(
         log_path: Takes its standard error.
         module: What to run; tests pass a stand-in.
         spare: May have one that has warmed up.
+        memory_kills: Grows each time that the kernel ends a process for memory.
     """
     process = await spare.take(spec, log_path=log_path, module=module) if spare else None
     is_warm = process is not None
     if process is None:
         process = await launch(module, log_path=log_path, environment=trainer_environment())
-    trainer = Trainer(process)
+    trainer = Trainer(process, memory_kills=memory_kills)
     logger.info("trainer started: pid=%s warm=%s", trainer.pid, is_warm)
     try:
         if not is_warm:

@@ -19,7 +19,8 @@ from jobs.publishing import publish, publish_checkpoint
 from jobs.spare_trainer import SpareTrainer
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
-from jobs.trainer import Trainer, TrainerDied, TrainerLeft, start_trainer
+from jobs.tokens_at_once import halve_after_kill
+from jobs.trainer import Trainer, TrainerDied, TrainerLeft, TrainerOutOfMemory, start_trainer
 from jobs.trainer_process import trainer_module, trainer_threads
 from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
@@ -105,6 +106,8 @@ async def _trained(
             with claim.on_pause(trainer.ask_to_go):
                 models = _Models(claim, n_epochs=spec.n_epochs)
                 return await _follow(trainer, log, models)
+        except TrainerOutOfMemory as exc:
+            raise TrainerDied(await _with_less(exc, spec.work_dir)) from exc
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
@@ -138,6 +141,18 @@ async def _follow(
         await log.flush()  # a paused job shows every step that it has taken
         raise
     raise AssertionError("Trainer.events() ends with done or failed, or raises")
+
+
+async def _with_less(exc: TrainerOutOfMemory, work_dir: Path) -> str:
+    """Let the next attempt need less memory; return what to tell of it.
+
+    Raises:
+        JobFailure: `out_of_memory`: there is no less.
+    """
+    tokens = await asyncio.to_thread(halve_after_kill, work_dir)
+    if tokens is None:
+        return str(exc)
+    return f"{exc} The next attempt runs at most {tokens:,} tokens at once; the batch size stays."
 
 
 class _Models:

@@ -94,6 +94,16 @@ class Corpus:
         return sum(n_trained for _, _, n_trained in self._rows)
 
     @property
+    def n_run(self) -> int:
+        """Tokens of all rows: what a pass over the file runs."""
+        return len(self._token_ids)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row; 0 where there are no rows."""
+        return max((end - begin for begin, end, _ in self._rows), default=0)
+
+    @property
     def largest_token_id(self) -> int:
         """To be held against the model's vocabulary; -1 where there are no rows."""
         return int(self._token_ids.max()) if len(self._token_ids) else -1

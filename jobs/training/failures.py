@@ -8,12 +8,15 @@ import torch
 from schemas.errors import JobFailure
 from schemas.training import TrainingFailed
 
-# What torch's CPU allocator and C++ say when there is no memory; they have no class of their own.
+# What torch's CPU allocator, C++ and oneDNN say when there is no memory; they have no class of their own.
 _CPU_ALLOCATOR_WORDS: Final = (
     "can't allocate memory",
     "not enough memory",
     "Cannot allocate memory",
     "bad_alloc",
+    "could not create a memory object",
+    "could not create a primitive",
+    "could not execute a primitive",
 )
 
 

@@ -17,6 +17,7 @@ from jobs.training.process import Preempted, Preemption
 from jobs.training.proof import Prover
 from jobs.training.reports import Reports
 from jobs.training.resuming import ResumePoints
+from jobs.training.room import Room
 from jobs.training.run import Run
 from schemas.training import Noted, TrainingEvent, TrainingSpec
 
@@ -103,4 +104,6 @@ def _fresh_run(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "
             f"{model.vocabulary_size - 1}."
         )
-    return Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=tell, group=group)
+    # Several processes must take equal pieces: what one of them has left is not for it alone to act on.
+    room = Room.of(spec, model, data.training, tell=tell) if group is ALONE else None
+    return Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=tell, room=room, group=group)

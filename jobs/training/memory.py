@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections.abc import Callable
-from typing import Final, Self, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -16,10 +16,6 @@ T = TypeVar("T")
 Pack = Callable[[list[Document], int], list[list[Document]]]
 """Documents and a number of tokens to groups that run at most so many."""
 
-_CPU_TOKENS: Final = 2048
-"""Beyond a few hundred tokens a CPU gains nothing."""
-_ACCELERATOR_TOKENS: Final = 8192
-
 
 class TokenBudget:
     """How many tokens a forward pass may hold; what memory has taught.
@@ -28,6 +24,7 @@ class TokenBudget:
         tokens: To begin with.
         on_halved: Told what is tried next, in tokens, each time that memory ran out.
         may_retry: Whether work that ran out of memory may be done again here, without other processes.
+        save: Asked when one document alone does not fit; returns whether it is worth another try.
     """
 
     def __init__(
@@ -36,16 +33,12 @@ class TokenBudget:
         *,
         on_halved: Callable[[int], None] = lambda _: None,
         may_retry: bool = True,
+        save: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self.tokens = tokens
         self._on_halved = on_halved
         self._may_retry = may_retry
-
-    @classmethod
-    def on(cls, device: torch.device, *, on_halved: Callable[[int], None], may_retry: bool) -> Self:
-        """Return what to begin with on a device."""
-        tokens = _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
-        return cls(tokens, on_halved=on_halved, may_retry=may_retry)
+        self._save = save
 
     def run(
         self,
@@ -82,6 +75,8 @@ class TokenBudget:
         if not self._may_retry:
             raise out_of_memory_together(n_tokens=tried)
         if all(len(micro_batch) == 1 for micro_batch in micro_batches):
+            if self._save(tried):
+                return
             raise out_of_memory(n_tokens=tried)
         # What documents share counts once, so a micro-batch may hold more tokens than the budget.
         self.tokens = min(tried, self.tokens) // 2

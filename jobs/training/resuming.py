@@ -109,7 +109,8 @@ class ResumePoints:
                     last=manifest.last,
                     course=manifest.course,
                 )
-                run.budget.tokens = manifest.token_budget
+                # Less, where the kernel has ended a trainer since.
+                run.budget.tokens = min(run.budget.tokens, manifest.token_budget)
                 return
             logger.warning("resume point is broken or another run's: point=%s", point.name)
             # It would count as the newest of the two that are kept.

@@ -15,6 +15,7 @@ from jobs.training.failures import diverged
 from jobs.training.group import ALONE, Group
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
+from jobs.training.room import Room
 from jobs.training.scores import Means, Score, count_trained, score
 from schemas.training import Noted, OptimizerSpec
 
@@ -43,6 +44,7 @@ class Run:
         optimizer: How it learns.
         seed: Of the adapter's dropout.
         tell: Takes what the user should know while a step is under way.
+        room: For what runs at once; None: as if nothing else were on the device.
         group: The processes that take each step together.
     """
 
@@ -53,12 +55,17 @@ class Run:
         optimizer: OptimizerSpec,
         seed: int,
         tell: Callable[[Noted], None],
+        room: Room | None = None,
         group: Group = ALONE,
     ) -> None:
         self.model = model
         self.group = group
-        self.budget = TokenBudget.on(
-            model.device, on_halved=self._tell_halved, may_retry=not group.is_sharded
+        self._room = room or Room.whole(model)
+        self.budget = TokenBudget(
+            self._room.tokens,
+            on_halved=self._tell_halved,
+            may_retry=not group.is_sharded,
+            save=self._save_memory,
         )
         self.step = 0
         self.last: Taken | None = None
@@ -131,7 +138,19 @@ class Run:
             }
         self.step, self.last, self.course = step, last, course
 
+    def _save_memory(self, n_tokens: int) -> bool:
+        if not self._room.save():
+            return False
+        message = (
+            f"Memory ran out at a single example of {n_tokens:,} tokens: from now on intermediate results "
+            "are computed twice instead of kept. A step takes about a third longer; what is learned "
+            "stays the same."
+        )
+        self._tell(Noted(step=self.step, key="memory-saved", message=message, level="warn"))
+        return True
+
     def _tell_halved(self, tokens: int) -> None:
+        self._room.keep(tokens)
         message = (
             f"Memory ran out; going on with at most {tokens:,} tokens at once. What is learned "
             "stays the same, the batch size too."

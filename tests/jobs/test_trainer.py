@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jobs.trainer import TrainerDied, TrainerLeft, start_trainer
+from jobs.trainer import TrainerDied, TrainerLeft, TrainerOutOfMemory, start_trainer
 from schemas.training import StepDone, TrainingDone, TrainingFailed, TrainingSpec
 
 
@@ -59,6 +59,22 @@ async def test_an_end_without_a_word_is_told_apart(tmp_path, behaviour, words):
         with pytest.raises(TrainerDied, match=words):
             async for _ in running.events():
                 pass
+
+
+@pytest.mark.parametrize(("kills", "error"), [([0, 1], TrainerOutOfMemory), ([4, 4], TrainerDied)])
+async def test_a_kill_for_memory_is_known(tmp_path, kills, error):
+    """A trainer that is killed while the kernel ends processes for memory was one of them, else not."""
+    counted = iter(kills)
+    async with start_trainer(
+        spec(tmp_path, "killed"),
+        log_path=tmp_path / "trainer.log",
+        module="tests.stand_in_trainer",
+        memory_kills=lambda: next(counted),
+    ) as running:
+        with pytest.raises(TrainerDied) as died:
+            async for _ in running.events():
+                pass
+    assert type(died.value) is error
 
 
 async def first_step(running):

@@ -1,0 +1,128 @@
+"""The room that a run has, what it does where there is too little, and that it learns the same there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.tokens_at_once import TokensAtOnce, keep_tokens_at_once, read_tokens_at_once
+from jobs.training.corpus import Batch
+from jobs.training.layouts import Padded
+from jobs.training.recomputing import recompute_layers
+from jobs.training.room import Room
+from jobs.training.run import Run
+from schemas.errors import JobFailure
+from schemas.training import Noted, OptimizerSpec, StepDone, TrainingEvent, training_event
+from tests.training import networks
+
+
+def step(run: Run, *lengths: int):
+    documents = networks.documents(*lengths)
+    return run.take_step(Batch(documents, sum(lengths)), learning_rate=1e-3)
+
+
+def small_run(told: list[Noted], layout: Padded | None = None) -> Run:
+    model = networks.tuned(networks.llama(), layout or Padded())
+    return Run(model, optimizer=OptimizerSpec(), seed=1, tell=told.append)
+
+
+def test_recomputed_layers_learn_the_same_to_the_bit() -> None:
+    """Gradients and weights are equal, not nearly, where layers are run a second time."""
+    kept, recomputed = small_run([]), small_run([])
+    recompute_layers(recomputed.model.network)
+
+    assert step(kept, 6, 20).grad_norm == step(recomputed, 6, 20).grad_norm
+    for name, parameter in recomputed.model.parameters.items():
+        assert torch.equal(parameter, kept.model.parameters[name])
+
+
+def test_one_example_is_recomputed_before_it_fails() -> None:
+    """Where a single example does not fit, intermediate results are given up first, and the user hears it."""
+
+    class TooMuchKept(Padded):
+        """Runs out of memory until layers keep less, or for good."""
+
+        fits_recomputed = True
+
+        def logits(self, network, documents):
+            layer = network.model.layers[0]
+            if not (self.fits_recomputed and "forward" in vars(layer)):
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().logits(network, documents)
+
+    told: list[Noted] = []
+    step(small_run(told, TooMuchKept()), 20)
+    assert [note.key for note in told] == ["memory-saved"]
+    assert "a single example of 20 tokens" in told[0].message
+
+    never = TooMuchKept()
+    never.fits_recomputed = False
+    with pytest.raises(JobFailure, match="20 tokens does not fit"):
+        step(small_run([], never), 20)
+
+
+def test_a_kill_for_memory_lasts(tmp_path: Path) -> None:
+    """What a worker has halved is what the next attempt begins with; what an attempt learns is written down."""
+    keep_tokens_at_once(tmp_path, TokensAtOnce(tokens=512, longest=20))
+    model = networks.tuned(networks.llama(), Padded())
+    kept: list[int] = []
+    run = Run(
+        model, optimizer=OptimizerSpec(), seed=1, tell=lambda _: None,
+        room=Room(model, tokens=512, keep=kept.append),
+    )  # fmt: skip
+
+    run.budget._on_halved(256)
+
+    assert (run.budget.tokens, kept) == (512, [256])
+
+
+def long_examples(path: Path) -> Path:
+    """A dozen examples of about 140 tokens that hardly begin alike."""
+    with path.open("w") as file:
+        for number in range(12):
+            asked = f"{number} " + "Where is my parcel? " * (12 + number)
+            answer = "It is on its way. " * 6
+            messages = [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": answer},
+            ]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    return path
+
+
+@pytest.mark.training
+def test_memory_that_ends_only_makes_smaller_pieces(make_spec, tmp_path: Path) -> None:
+    """A trainer whose allocations really fail halves, says so, and learns what one without a limit does.
+
+    The same to bfloat16's rounding, which depends on what is multiplied together: losses within
+    0.2 %, where float32 agrees to six digits (`test_memory`).
+    """
+    asked = {
+        "training_path": long_examples(tmp_path / "long.jsonl"),
+        "validation_path": None, "batch_size": 12, "n_epochs": 2, "context_length": 1024,
+    }  # fmt: skip
+    limited = make_spec("limited", **asked)
+    whole = trained(make_spec("whole", **asked), megabytes=0)
+    told = trained(limited, megabytes=110)
+
+    notes = [event for event in told if isinstance(event, Noted)]
+    assert notes[0].message.startswith("Memory ran out; going on with at most")
+    assert read_tokens_at_once(limited.work_dir).tokens < 1024
+    assert losses(told) == pytest.approx(losses(whole), rel=2e-3)
+    assert told[-1].kind == "done"
+
+
+def trained(spec, *, megabytes: int) -> list[TrainingEvent]:
+    """Train in a process whose memory ends so far above its loaded base."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.training.limited", str(megabytes)],
+        input=spec.model_dump_json() + "\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [training_event.validate_json(line) for line in ended.stdout.splitlines()]
+
+
+def losses(told: list[TrainingEvent]) -> list[float]:
+    return [event.train_loss for event in told if isinstance(event, StepDone)]
