@@ -26,7 +26,7 @@ NODE_CLIENT := tests/conformance/clients/openai-node
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data bench-memory fuzz test test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -70,6 +70,9 @@ bench-gateway: setup .setup/litellm ## What a request costs on its way through u
 
 bench-data: setup ## How many megabytes of training data a core looks at in a second
 	$(BIN)/python -m tests.bench.data_check
+
+bench-memory: setup ## What a training step holds, beside the estimate that jobs go by
+	$(BIN)/python -m tests.bench.memory
 
 fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 	@for target in tests/fuzz/fuzz_*.py; do \

@@ -16,6 +16,21 @@ def memory_left(root: Path = Path("/")) -> int | None:
     return min(known, default=None)
 
 
+def memory_total(root: Path = Path("/")) -> int | None:
+    """Return the bytes that there would be to give if nothing else ran; None where the system does not tell."""
+    kibibytes = _field(root / "proc/meminfo", "MemTotal:")
+    known = [_limit(root), None if kibibytes is None else kibibytes * 1024]
+    return min((total for total in known if total is not None), default=None)
+
+
+def _limit(root: Path) -> int | None:
+    try:
+        limit = (root / _CGROUP / "memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(limit) if limit.isdigit() else None
+
+
 def _of_machine(root: Path) -> int | None:
     # "An estimate of how much memory is available for starting new applications" (proc(5)).
     kibibytes = _field(root / "proc/meminfo", "MemAvailable:")

@@ -11,6 +11,8 @@ from jobs.claims import Claim
 from jobs.dataset import FileRole, check_file, count_shared_examples
 from jobs.dataset_report import DatasetReport
 from jobs.lifecycle import advance
+from jobs.memory_fit import is_for_trainers_alone, warn_of_memory
+from jobs.memory_left import memory_left, memory_total
 from jobs.pausing import pause
 from jobs.rendering import Renderer
 from jobs.store.jobs import NewEvent, Outcome
@@ -30,7 +32,7 @@ async def validate(claim: Claim) -> None:
     base = claim.base()
     renderer = await asyncio.to_thread(Renderer.load, base.directory)
     training = await _check(claim, base, renderer, role="training")
-    warnings = list(training.warnings)
+    warnings = [*training.warnings, *await asyncio.to_thread(_memory, base, training)]
     if job.validation_file is not None:
         validation = await _check(claim, base, renderer, role="validation")
         warnings += validation.warnings
@@ -61,6 +63,25 @@ async def _check(
     finally:
         # A thread cannot be cancelled; it looks at this between lines.
         stop.set()
+
+
+def _memory(base: BaseModelInfo, report: DatasetReport) -> list[str]:
+    """Warn where memory is short now.
+
+    Raises:
+        JobFailure: `out_of_memory`: it never would be enough.
+    """
+    if is_for_trainers_alone():
+        return []
+    share = report.loss_tokens / max(report.tokens, 1)
+    warning = warn_of_memory(
+        base,
+        longest=report.longest,
+        n_trained=round(report.longest * share),
+        total=memory_total(),
+        left=memory_left(),
+    )
+    return [] if warning is None else [warning]
 
 
 async def _leaks(claim: Claim) -> list[str]:

@@ -1,7 +1,9 @@
 """How many tokens run at once: halved when memory runs out, never the batch that learns."""
 
+import ctypes
 import gc
 import logging
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -71,6 +73,7 @@ class TokenBudget:
     def _halve(self, micro_batches: list[list[Document]]) -> None:
         gc.collect()
         torch.cuda.empty_cache()
+        _give_back()
         tried = max(sum(map(len, micro_batch)) for micro_batch in micro_batches)
         if not self._may_retry:
             raise out_of_memory_together(n_tokens=tried)
@@ -82,6 +85,12 @@ class TokenBudget:
         self.tokens = min(tried, self.tokens) // 2
         logger.warning("out of memory, trying less at once: tokens=%d", self.tokens)
         self._on_halved(self.tokens)
+
+
+def _give_back() -> None:
+    """Let the C library hand back what was freed: in pieces it is of no use for a large tensor."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def longest_first(documents: list[Document]) -> list[Document]:

@@ -12,17 +12,16 @@ NANO = Shape.read(NANO_DIRECTORY)
 # Measured with `python -m tests.bench.memory`: tokens at once in documents of 256, a third of them
 # trained, megabytes over what the process held before; torch 2.13, bfloat16, one thread.
 MEASURED = [
-    pytest.param(NANO, 2_757_312, {256: 95, 512: 146, 1024: 237, 2048: 412, 4096: 770}, id="nano"),
     pytest.param(
         Shape(8, 384, 1024, n_heads=6, head_size=64, n_key_heads=2, vocabulary_size=32_768),
         25_177_984,
-        {256: 218, 512: 384, 1024: 670, 2048: 1110, 4096: 1989},
+        {256: 222, 1024: 390},
         id="random-16m",
     ),
     pytest.param(
         Shape(30, 576, 1536, n_heads=9, head_size=64, n_key_heads=3, vocabulary_size=49_152),
         134_515_008,
-        {256: 745, 512: 1429, 1024: 2525},
+        {256: 780, 1024: 1419},
         id="smollm2-135m",
     ),
 ]
@@ -30,13 +29,18 @@ MEASURED = [
 
 @pytest.mark.parametrize(("shape", "n_parameters", "measured"), MEASURED)
 def test_the_estimate_is_near_what_was_measured(shape, n_parameters, measured):
-    """Of a whole trainer's memory it is within 22 %, and never less than nine tenths."""
+    """Of a whole trainer's memory it is within 20 %, and never less than nine tenths."""
     for n_tokens, megabytes in measured.items():
         step = shape.step_bytes(
             n_tokens=n_tokens, n_trained=n_tokens // 3, longest=256, bytes_each=2
         )
-        estimate = PROCESS_BYTES + 2 * n_parameters + shape.adapter_bytes(rank=16) + step
-        assert 0.9 < estimate / (446e6 + megabytes * 1e6) < 1.22
+        estimate = (
+            PROCESS_BYTES
+            + shape.weights_bytes(n_parameters, bytes_each=2)
+            + shape.adapter_bytes(rank=16)
+            + step
+        )
+        assert 0.9 < estimate / (447e6 + megabytes * 1e6) < 1.2
 
 
 def test_shapes_are_read_from_any_decoders_words(tmp_path):
@@ -63,11 +67,11 @@ def test_tokens_are_halved_until_they_fit():
         )
 
     assert fitting(10**12) == 2048
-    assert fitting(200_000_000) in {512, 1024}
+    assert fitting(80_000_000) in {512, 1024}
     assert fitting(0) == 1
 
 
 def test_recomputing_holds_less():
     """Layers that keep only what goes into them hold a fraction."""
     asked = {"n_tokens": 2048, "n_trained": 10, "longest": 256, "bytes_each": 2}
-    assert NANO.step_bytes(**asked, recomputed=True) < 0.4 * NANO.step_bytes(**asked)
+    assert NANO.step_bytes(**asked, recomputed=True) < 0.6 * NANO.step_bytes(**asked)

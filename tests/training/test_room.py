@@ -94,6 +94,7 @@ def long_examples(path: Path) -> Path:
 
 
 @pytest.mark.training
+@pytest.mark.slow
 def test_memory_that_ends_only_makes_smaller_pieces(make_spec, tmp_path: Path) -> None:
     """A trainer whose allocations really fail halves, says so, and learns what one without a limit does.
 
@@ -106,11 +107,11 @@ def test_memory_that_ends_only_makes_smaller_pieces(make_spec, tmp_path: Path) -
     }  # fmt: skip
     limited = make_spec("limited", **asked)
     whole = trained(make_spec("whole", **asked), megabytes=0)
-    told = trained(limited, megabytes=110)
+    told = trained(limited, megabytes=200)
 
     notes = [event for event in told if isinstance(event, Noted)]
     assert notes[0].message.startswith("Memory ran out; going on with at most")
-    assert read_tokens_at_once(limited.work_dir).tokens < 1024
+    assert read_tokens_at_once(limited.work_dir).tokens < 2048
     assert losses(told) == pytest.approx(losses(whole), rel=2e-3)
     assert told[-1].kind == "done"
 

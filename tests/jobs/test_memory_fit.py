@@ -1,0 +1,54 @@
+"""Whether a file fits into a machine, said before anything is trained."""
+
+import pytest
+
+from jobs.bases.catalog import NANO_DIRECTORY
+from jobs.memory_fit import warn_of_memory
+from jobs.memory_left import memory_left, memory_total
+from schemas.bases import BaseModelInfo
+from schemas.errors import JobFailure
+
+NANO = BaseModelInfo(
+    name="retune-nano",
+    directory=NANO_DIRECTORY,
+    context_length=1024,
+    hidden_size=192,
+    model_type="llama",
+    n_parameters=2_757_312,
+    digest="d",
+    created=1,
+)
+LARGE = NANO.model_copy(update={"n_parameters": 70_000_000_000})
+
+
+def warned(base, *, longest=500, total=8 * 2**30, left=4 * 2**30):
+    return warn_of_memory(base, longest=longest, n_trained=100, total=total, left=left)
+
+
+def test_what_fits_is_not_mentioned():
+    """Nor is what is not known."""
+    assert warned(NANO) is None
+    assert warned(LARGE, total=None) is None
+
+
+def test_what_never_fits_fails_at_once():
+    """A base beyond the whole machine ends the job before anything is loaded, in gibibytes."""
+    with pytest.raises(JobFailure, match=r"about 26\d\.\d GiB .* machine has 8\.0 GiB") as failure:
+        warned(LARGE)
+    assert failure.value.code == "out_of_memory"
+
+
+def test_what_is_short_now_is_a_warning():
+    """Where others hold memory, the job goes on and says what it will cost."""
+    assert "0.5 GiB are free now" in warned(NANO, longest=1000, left=2**29)
+
+
+def test_a_containers_limit_is_the_total(tmp_path):
+    """The smaller of the machine and what the control group allows; of this machine it is more than is left."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 4096 kB\n")
+    assert memory_total(tmp_path) == 4 * 2**20
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("1048576\n")
+    assert memory_total(tmp_path) == 2**20
+    assert memory_total() > memory_left()
