@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from jobs.chat_template import JsonObject, read_json_object
+from jobs.chat_template import read_json_object
+from jobs.template_messages import JsonObject
 
 PROCESS_BYTES: Final = 500_000_000
 """Of a trainer on a CPU before it has a base: Python, torch, transformers."""
