@@ -190,9 +190,11 @@ def _children(module: nn.Module, adapted: Adapted, *names: str) -> list[nn.Modul
 
 
 def _norm(module: nn.Module) -> Forward | None:
+    if not type(module).__name__.endswith("RMSNorm"):
+        return None
     names = [name for name, _ in module.named_parameters()]
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if not type(module).__name__.endswith("RMSNorm") or names != ["weight"] or eps is None:
+    if names != ["weight"] or eps is None:
         return None
     weight = module.weight.detach()
     probe = torch.linspace(-3, 2, len(weight), dtype=weight.dtype, device=weight.device)
