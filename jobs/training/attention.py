@@ -162,8 +162,12 @@ def attend_varlen(
     """
     query, key, value = states
     if segments.key_places is not None:
-        key = key.index_select(0, segments.key_places)
-        value = value.index_select(0, segments.key_places)
+        # Through float32, so that the gradients of the copies add up without rounding each sum.
+        wide = torch.promote_types(key.dtype, torch.float32)
+        key, value = (
+            each.to(wide).index_select(0, segments.key_places).to(each.dtype)
+            for each in (key, value)
+        )
     attended = kernel(
         query,
         key,

@@ -52,7 +52,8 @@ class Flat:
     """One row: the documents end to end, each with positions from 0.
 
     Args:
-        shares_beginnings: Run only once what several documents begin with.
+        shares_beginnings: Run only once what several documents begin with. Loss and gradient are
+            the same; only an adapter's dropout then falls on what is shared once, for all of them.
     """
 
     def __init__(self, *, shares_beginnings: bool = True) -> None:
