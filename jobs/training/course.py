@@ -4,7 +4,6 @@ Kept in the resume point beside the weights, so that a run that was killed decid
 """
 
 import math
-from statistics import median
 from typing import Final, Self
 
 from schemas.base import Schema
@@ -12,8 +11,11 @@ from schemas.fine_tuning import EarlyStopping
 
 LOOK_EVERY: Final = 32
 """Steps whose losses are looked at together: one hard example is no divergence."""
-RUNAWAY_NATS: Final = 1.0
-"""Over the untrained model's loss: each token is then, in the mean, 2.7 times less likely than before."""
+RUNAWAY_NATS: Final = 0.5
+"""Over the untrained model's loss: a token is then, in the mean, 1.6 times less likely than before."""
+GUESSES_WITHIN: Final = 0.02
+"""Nats around the logarithm of the vocabulary. A rate far too high may end in a model that finds every
+token equally likely; on the tiny base the untrained one's loss was above that."""
 
 
 class Measurement(Schema):
@@ -36,6 +38,8 @@ class Course(Schema):
     """Oldest first."""
     start_loss: float | None = None
     """Of the untrained model, on the examples that `jobs.training.lookout` asks again."""
+    guessing_loss: float | None = None
+    """Of a model to which all tokens are equally likely."""
     recent_losses: tuple[float, ...] = ()
     """Of the steps since the last look."""
     n_bad_looks: int = 0
@@ -73,15 +77,23 @@ class Course(Schema):
         """Return the course after a step."""
         return self.model_copy(update={"recent_losses": (*self.recent_losses, loss)})
 
+    def is_guessing(self, loss: float) -> bool:
+        """Whether a loss is that of a model which has forgotten everything."""
+        return self.guessing_loss is not None and abs(loss - self.guessing_loss) < GUESSES_WITHIN
+
+    def is_ruined(self, loss: float | None) -> bool:
+        """Whether a loss on the examples of the start says that training made the model worse."""
+        if loss is None or self.start_loss is None:
+            return loss is None
+        return loss > self.start_loss + RUNAWAY_NATS or self.is_guessing(loss)
+
     @property
     def looks_bad(self) -> bool:
-        """Whether half of the recent steps had a loss well over the untrained model's.
+        """Whether most of the recent steps had such a loss.
 
-        Other examples than the ones that were measured at the start: a suspicion, no proof.
+        On other examples than those of the start: a suspicion, no proof.
         """
-        if self.start_loss is None or not self.recent_losses:
-            return False
-        return median(self.recent_losses) > self.start_loss + RUNAWAY_NATS
+        return 2 * sum(map(self.is_ruined, self.recent_losses)) > len(self.recent_losses)
 
     def looked(self, *, is_worse: bool) -> Self:
         """Return the course after a look, with what it found."""

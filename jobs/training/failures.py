@@ -34,18 +34,20 @@ def diverged(step: int) -> JobFailure:
     )
 
 
-def ran_away(step: int, *, start: float, now: float | None) -> JobFailure:
+def ran_away(step: int, *, start: float, now: float | None, is_guessing: bool) -> JobFailure:
     """Return the failure for a model that training has made much worse.
 
     Args:
         step: The last that was taken.
         start: Loss of a few training examples before training, in nats.
         now: Of the same after that step; None where it is no finite number.
+        is_guessing: Whether that is the loss of finding all tokens equally likely.
     """
     worse = "is no finite number any more" if now is None else f"is {now:.2f}"
+    why = ", as if it only guessed" if is_guessing else ""
     return JobFailure(
-        f"Training made the model worse: at step {step} the loss on the same training examples "
-        f"{worse}, it was {start:.2f} before training. Try a learning_rate_multiplier of a tenth, a "
+        f"Training ruined the model: at step {step} its loss on the same training examples "
+        f"{worse}{why}; it was {start:.2f} before training. Try a learning_rate_multiplier of a tenth, a "
         "longer warmup_ratio, or a larger batch_size, and look for wrong or contradictory answers.",
         code="diverged",
     )

@@ -1,8 +1,9 @@
 """Looks out for a loss that runs away: a model that training makes worse ends the job, unpublished."""
 
+import math
 from typing import Final
 
-from jobs.training.course import LOOK_EVERY, RUNAWAY_NATS
+from jobs.training.course import LOOK_EVERY
 from jobs.training.data import Data
 from jobs.training.failures import ran_away
 from jobs.training.run import Run
@@ -31,14 +32,17 @@ class Lookout:
     def begin(self) -> None:
         """Measure the untrained model; do nothing where training has begun."""
         if self._run.step == 0:
-            course = self._run.course
-            self._run.course = course.model_copy(update={"start_loss": self._measure()})
+            losses = {
+                "start_loss": self._measure(),
+                "guessing_loss": math.log(self._run.model.vocabulary_size),
+            }
+            self._run.course = self._run.course.model_copy(update=losses)
 
     def look(self) -> None:
         """Look, each 32nd step.
 
         Raises:
-            JobFailure: `diverged`: two looks in a row found the model much worse than untrained.
+            JobFailure: `diverged`: two looks in a row found the model ruined.
         """
         if len(self._run.course.recent_losses) >= LOOK_EVERY:
             self._judge(patience=_BAD_LOOKS)
@@ -47,7 +51,7 @@ class Lookout:
         """Look at what training came to, whatever its steps were.
 
         Raises:
-            JobFailure: `diverged`: the model is much worse than untrained.
+            JobFailure: `diverged`: the model is ruined.
         """
         self._judge(patience=1)
 
@@ -57,10 +61,10 @@ class Lookout:
             run.course = run.course.looked(is_worse=False)
             return
         now = self._measure()
-        is_worse = now is None or now > start + RUNAWAY_NATS
-        run.course = run.course.looked(is_worse=is_worse)
+        run.course = run.course.looked(is_worse=run.course.is_ruined(now))
         if run.course.n_bad_looks >= patience:
-            raise ran_away(run.step, start=start, now=now)
+            is_guessing = now is not None and run.course.is_guessing(now)
+            raise ran_away(run.step, start=start, now=now, is_guessing=is_guessing)
 
     def _measure(self) -> float | None:
         run = self._run

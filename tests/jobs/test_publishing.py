@@ -13,7 +13,7 @@ from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import Fenced
 from schemas.fine_tuning import Event
-from schemas.training import CheckpointSaved, TrainingDone
+from schemas.training import ModelChosen, TrainingDone
 from tests import samples
 from tests.jobs.usage_read import usage_of_jobs
 
@@ -45,8 +45,8 @@ async def claimed(services, kind=Claim):
 
 async def succeed(claim, directory):
     """Publish an adapter that was proven."""
-    saved = CheckpointSaved(step=3, epoch=1, adapter_dir=directory)
-    await _succeed(claim, saved, DONE, AdapterRef("adapter-1", directory), [])
+    chosen = ModelChosen(step=3, adapter_dir=directory, message=None)
+    await _succeed(claim, chosen, DONE, AdapterRef("adapter-1", directory), [])
 
 
 async def result_files(services):

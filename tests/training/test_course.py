@@ -67,9 +67,9 @@ def test_patience():
     ("losses", "is_bad"),
     [
         ((2.0,) * LOOK_EVERY, False),
-        ((2.9,) * LOOK_EVERY, False),
-        ((3.1,) * LOOK_EVERY, True),
-        ((0.1,) * 11 + (50.0,) * 10, False),
+        ((2.4,) * LOOK_EVERY, False),
+        ((2.6,) * LOOK_EVERY, True),
+        ((0.1,) * 10 + (50.0,) * 10, False),
         ((0.1,) * 10 + (50.0,) * 11, True),
         ((0.1,) * 31 + (1e6,), False),
         ((), False),
@@ -78,6 +78,13 @@ def test_patience():
 def test_half_of_the_steps_must_look_bad(losses, is_bad):
     """A few hard examples do not, however hard."""
     assert course(start_loss=2.0, recent_losses=losses).looks_bad is is_bad
+
+
+@pytest.mark.parametrize(("loss", "is_bad"), [(7.62, True), (7.7, False), (7.5, False)])
+def test_a_model_that_only_guesses_looks_bad(loss, is_bad):
+    """Also where the untrained one was worse; a loss that is merely high is none of a guess."""
+    found = course(start_loss=8.9, guessing_loss=math.log(2048), recent_losses=(loss,) * 32)
+    assert found.looks_bad is is_bad
 
 
 def test_without_a_start_nothing_looks_bad():
