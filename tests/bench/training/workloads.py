@@ -5,6 +5,7 @@ import json
 import random
 import statistics
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -48,12 +49,17 @@ class Workload:
     learning_rate: float
 
     def write_training_file(self, path: Path, *, steps: int, seed: int) -> Path:
-        """Write so many batches of chats, drawn without putting back while there are enough."""
+        """Write so many batches of chats: one of each length class, in random order.
+
+        So every seed has about the same number of tokens a step: what packs chats into rows of
+        1,024 tokens then takes as many steps as what takes 8 chats.
+        """
         rng = random.Random(seed)
-        wanted = steps * BATCH
-        drawn: list[str] = []
-        while len(drawn) < wanted:
-            drawn += rng.sample(self.chats, min(wanted - len(drawn), len(self.chats)))
+        n, by_length = steps * BATCH, sorted(self.chats, key=len)
+        edges = [place * len(by_length) // n for place in range(n + 1)]
+        classes = (by_length[begin : max(end, begin + 1)] for begin, end in pairwise(edges))
+        drawn = [rng.choice(chats) for chats in classes]
+        rng.shuffle(drawn)
         path.write_text("".join(drawn), encoding="utf-8")
         return path
 
