@@ -52,7 +52,7 @@ class Base:
         try:
             _ = self.renderer
             if not torch.cuda.is_available():
-                _ = self.loaded
+                _ = self.loaded.trusted
         except Exception:
             logger.exception("not warmed up: base=%s", self._directory.name)
             return

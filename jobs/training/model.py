@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from jobs.training.corpus import Document
 from jobs.training.failures import base_model_unusable, is_out_of_memory
-from jobs.training.kernels.fitting import Kernels, find_head, fit_kernels, lay_out
+from jobs.training.kernels.fitting import Kernels, Trusted, lay_out, try_kernels
 from jobs.training.kernels.head import Head, Sums, compare, compare_logits
 from jobs.training.kernels.lora import LoraLinear
 from jobs.training.layouts import Layout, choose_layout, targets
@@ -76,6 +76,18 @@ class LoadedBase:
         lay_out(network)
         return cls(network=network, layout=layout, served_dtype=served_dtype)
 
+    @cached_property
+    def trusted(self) -> Trusted:
+        """The kernels that compute the same as its modules, tried with an adapter of the usual shape.
+
+        Once for all jobs: not to be asked for while a job's own adapter is in the layers.
+        """
+        model = TunedModel.wrap(self, get_peft_model(self.network, _new_adapter(LoraSpec())))
+        try:
+            return model.try_kernels()
+        finally:
+            model.peft.unload()
+
 
 @dataclass(frozen=True)
 class TunedModel:
@@ -122,7 +134,8 @@ class TunedModel:
         Raises:
             JobFailure: `init_adapter_unusable`.
         """
-        return cls.without_kernels(base, spec).with_kernels()
+        trusted = base.trusted  # tried before the job's own adapter is in the layers
+        return cls.without_kernels(base, spec).with_kernels(trusted)
 
     @classmethod
     def without_kernels(cls, base: LoadedBase, spec: TrainingSpec) -> Self:
@@ -132,6 +145,11 @@ class TunedModel:
             peft = get_peft_model(base.network, _new_adapter(spec.lora))
         else:
             peft = _with_adapter(base.network, spec.init_adapter_dir, spec.lora.dropout)
+        return cls.wrap(base, peft)
+
+    @classmethod
+    def wrap(cls, base: LoadedBase, peft: PeftModel) -> Self:
+        """Return a base whose layers PEFT has given an adapter."""
         return cls(
             peft=peft.eval(),
             network=base.network,
@@ -139,15 +157,17 @@ class TunedModel:
             served_dtype=base.served_dtype,
         )
 
-    def with_kernels(self) -> Self:
-        """Return the same, computed by the kernels that were tried on it and compute the same."""
+    def try_kernels(self) -> Trusted:
+        """Find out which kernels compute what this very model does."""
         documents = _trial_documents(self.network)
+        adapted = _plain_lora_linears(self.network)
+        return try_kernels(self.network, adapted, lambda: self.logits(documents))
 
-        def run() -> Tensor:
-            return self.layout.logits(self.network, documents)
-
-        kernels = fit_kernels(self.network, _plain_lora_linears(self.network), run)
-        return replace(self, kernels=kernels, head=find_head(self.network, run))
+    def with_kernels(self, trusted: Trusted) -> Self:
+        """Return the same, computed by kernels where it has an adapter that they understand."""
+        kernels = Kernels(trusted.find(self.network, _plain_lora_linears(self.network)))
+        kernels.put_in()
+        return replace(self, kernels=kernels, head=trusted.head)
 
     @property
     def device(self) -> torch.device:

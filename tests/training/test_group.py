@@ -87,7 +87,8 @@ def test_tells_and_writes_once(start: Start, make_spec: MakeSpec, is_sharded):
     for left, right in zip(proof(one).examples, proof(two).examples, strict=True):
         assert right.token_ids == left.token_ids
         assert right.base_logprobs == pytest.approx(left.base_logprobs, abs=1e-3)
-    assert files(specs[1].work_dir) == files(specs[0].work_dir)
+    alone = {"tokens_at_once.json"}  # several processes do not look how much memory there is
+    assert files(specs[1].work_dir) == files(specs[0].work_dir) - alone
 
 
 @pytest.mark.training

@@ -297,4 +297,4 @@ def tuned(make: Callable[[], PreTrainedModel], *, dtype=torch.float32, dropout=0
     """Give a network an adapter that acts, and the kernels that fit."""
     network = make().to(dtype)
     model = networks.tuned(network, choose_layout(network), dropout=dropout)
-    return model.with_kernels()
+    return model.with_kernels(model.try_kernels())

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jobs.training.kernels.fitting import find_all
 from jobs.training.layouts import Padded
-from jobs.training.model import CONFIG, WEIGHTS, TunedModel
+from jobs.training.model import CONFIG, WEIGHTS, LoadedBase, TunedModel
 from schemas.errors import JobFailure
 from schemas.training import LoraSpec, TrainingSpec
 from serving.adapters import inspect_adapter
@@ -58,7 +59,7 @@ def test_an_adapter_of_another_shape(make_spec: MakeSpec, nano_dir: Path, tmp_pa
 
     assert len(model.parameters) == 6 * 2 * 2
     assert (facts.rank, facts.alpha, facts.n_layers) == (4, 8, 12)
-    assert {layer.scaling["default"] for layer in model._lora_layers()} == {8 / 4**0.5}
+    assert {layer.scaling["default"] for layer in model._lora_layers} == {8 / 4**0.5}
     config = json.loads((tmp_path / CONFIG).read_text())
     assert config["use_rslora"] is True
     assert config["target_modules"] == ["q_proj", "v_proj"]
@@ -72,7 +73,7 @@ def test_an_earlier_adapter_keeps_its_shape(make_spec: MakeSpec, tmp_path: Path)
     again = TunedModel.load(make_spec(init_adapter_dir=tmp_path, lora=LoraSpec(dropout=0.25)))
 
     assert {tuple(p.shape) for p in again.parameters.values()} == {(4, 192), (192, 4)}
-    assert {layer.lora_dropout["default"].p for layer in again._lora_layers()} == {0.25}
+    assert {layer.lora_dropout["default"].p for layer in again._lora_layers} == {0.25}
 
 
 def test_a_base_without_weights(make_spec: MakeSpec, nano_dir: Path, tmp_path: Path) -> None:
@@ -136,3 +137,14 @@ def test_as_served_rounds_and_gives_back() -> None:
     assert torch.equal(served, expected)
     assert base_dtype == torch.bfloat16
     assert all(torch.equal(p, before[name]) for name, p in model.peft.named_parameters())
+
+
+def test_a_base_is_as_it_was_after_its_trial(nano_dir: Path) -> None:
+    """Trying the kernels leaves no adapter, no kernel and no other number behind."""
+    base = LoadedBase.load(nano_dir)
+    weights = {name: weight.clone() for name, weight in base.network.state_dict().items()}
+    assert base.trusted.find is find_all
+    after = base.network.state_dict()
+    assert list(after) == list(weights)
+    assert all(torch.equal(after[name], weight) for name, weight in weights.items())
+    assert not any("forward" in vars(module) for module in base.network.modules())

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MethodType
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ _GRADIENTS_WITHIN: Final = {torch.float32: 0.01, torch.bfloat16: 0.5, torch.floa
 Adapted = Mapping[nn.Module, LoraLinear]
 """The modules that hold an adapter, and what they compute with."""
 Forward = Callable[..., object]
+Find = Callable[[nn.Module, Adapted], dict[nn.Module, Forward]]
 _Found = tuple[dict[nn.Module, Forward], list[nn.Module]]
 """Forward functions, and the layers with an adapter that they take along."""
 
@@ -82,8 +83,17 @@ class Kernels:
                 self.put_in()
 
 
-def fit_kernels(network: nn.Module, adapted: Adapted, run: Callable[[], Tensor]) -> Kernels:
-    """Put in as many kernels as compute the same; return them.
+class Trusted(NamedTuple):
+    """What was tried on a model and computes the same."""
+
+    find: Find
+    """Finds the kernels for its modules, whichever of its layers have an adapter."""
+    head: Head | None
+    """Where it can be left out."""
+
+
+def try_kernels(network: PreTrainedModel, adapted: Adapted, run: Callable[[], Tensor]) -> Trusted:
+    """Find out which kernels compute the same; leave the network as it was.
 
     Args:
         network: Holds the modules. What of it trains are adapters.
@@ -96,10 +106,11 @@ def fit_kernels(network: nn.Module, adapted: Adapted, run: Callable[[], Tensor])
         for find in (find_all, find_linear):
             kernels = Kernels(find(network, adapted))
             kernels.put_in()
-            if _agrees(expected, run, learns, name=find.__name__):
-                return kernels
+            agrees = _agrees(expected, run, learns, name=find.__name__)
             kernels.take_out()
-    return Kernels({})
+            if agrees:
+                return Trusted(find, _find_head(network, run))
+    return Trusted(find_none, _find_head(network, run))
 
 
 def lay_out(network: nn.Module) -> None:
@@ -116,13 +127,8 @@ def lay_out(network: nn.Module) -> None:
                 lay_together(weights)
 
 
-def find_head(network: PreTrainedModel, run: Callable[[], Tensor]) -> Head | None:
-    """Return the layer that makes logits, where nothing is done to them afterwards; else None.
-
-    Args:
-        network: Whose.
-        run: As for `fit_kernels`.
-    """
+def _find_head(network: PreTrainedModel, run: Callable[[], Tensor]) -> Head | None:
+    """Return the layer that makes logits, where nothing is done to them afterwards; else None."""
     layer = network.get_output_embeddings()
     if type(layer) is not nn.Linear:
         return None
@@ -155,6 +161,11 @@ def find_all(network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
 def find_linear(_network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
     """Return the linear layers with an adapter, each by itself."""
     return {module: _linear(layer) for module, layer in adapted.items()}
+
+
+def find_none(_network: nn.Module, _adapted: Adapted) -> dict[nn.Module, Forward]:
+    """Return nothing: each module computes as it was made to."""
+    return {}
 
 
 def _linear(layer: LoraLinear) -> Forward:
