@@ -216,7 +216,9 @@ def test_cancelling_frees_the_device_within_seconds(client, server):
     while not any("Step " in message for message in events(client, job.id)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    trainers = set(server.pids("-m jobs.training"))  # the one: none is kept warm while another trains
+    trainers = set(
+        server.pids("-m jobs.training")
+    )  # the one: none is kept warm while another trains
     began = time.monotonic()
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
     while trainers & set(server.pids("-m jobs.training")):
