@@ -20,7 +20,7 @@ def test_seen_and_unseen_wordings_are_disjoint():
     seen = {wording for intent in bank_messages.INTENTS for wording in intent.seen}
     unseen = {wording for intent in bank_messages.INTENTS for wording in intent.unseen}
 
-    assert len(seen) == 50
+    assert len(seen) == 100
     assert len(unseen) == 30
     assert not seen & unseen
 
