@@ -22,6 +22,8 @@ class TokensAtOnce(Schema):
     """At most; a single row that is longer runs alone."""
     longest: int
     """Tokens of the run's longest row, which cannot be divided."""
+    recomputes: bool = False
+    """Whether layers compute intermediate results twice instead of keeping them."""
 
 
 def read_tokens_at_once(work_dir: Path) -> TokensAtOnce | None:
@@ -41,18 +43,21 @@ def keep_tokens_at_once(work_dir: Path, kept: TokensAtOnce) -> None:
 
 
 def halve_after_kill(work_dir: Path) -> int | None:
-    """Let the next attempt run half as many tokens at once; return how many.
+    """Let the next attempt run half as many tokens at once, or keep less of a single row; return how many.
 
     Returns:
         None where the trainer was killed before it had rows: there is nothing to halve.
 
     Raises:
-        JobFailure: `out_of_memory`: a single row ran alone.
+        JobFailure: `out_of_memory`: a single row ran alone, and nothing of it was kept.
     """
     kept = read_tokens_at_once(work_dir)
     if kept is None:
         return None
     if kept.tokens < kept.longest:
+        if not kept.recomputes:
+            keep_tokens_at_once(work_dir, kept.model_copy(update={"recomputes": True}))
+            return kept.tokens
         raise JobFailure(
             f"A single example of {kept.longest:,} tokens does not fit into this worker's memory: the "
             "system ended the trainer. Shorten the longest examples, or choose a smaller base.",

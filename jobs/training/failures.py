@@ -15,7 +15,7 @@ _CPU_ALLOCATOR_WORDS: Final = (
     "Cannot allocate memory",
     "bad_alloc",
     "could not create a memory object",
-    "could not create a primitive",
+    _NO_PRIMITIVE := "could not create a primitive",
     "could not execute a primitive",
 )
 
@@ -84,6 +84,15 @@ def is_out_of_memory(exc: BaseException) -> bool:
     if isinstance(exc, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(exc, RuntimeError) and any(w in str(exc) for w in _CPU_ALLOCATOR_WORDS)
+
+
+def is_lasting(exc: BaseException) -> bool:
+    """Return whether out of memory is what this thread will say from now on, however much is free.
+
+    oneDNN compiles a product when its shape is new, and what could not be allocated once is an error that
+    its thread does not forget (https://github.com/uxlfoundation/oneDNN/pull/5907; in torch 2.13).
+    """
+    return isinstance(exc, RuntimeError) and _NO_PRIMITIVE in str(exc)
 
 
 def describe(exc: Exception) -> TrainingFailed:

@@ -5,14 +5,25 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 
 from jobs.training.corpus import Document
-from jobs.training.failures import is_out_of_memory, out_of_memory, out_of_memory_together
+from jobs.training.failures import (
+    is_lasting,
+    is_out_of_memory,
+    out_of_memory,
+    out_of_memory_together,
+)
+from jobs.training.process import Spoiled
 
 logger = logging.getLogger(__name__)
+
+_M_MMAP_THRESHOLD: Final = -3
+"""Of `mallopt(3)`, `malloc.h`."""
+_MAPPED_ALONE: Final = 2**17
+"""Bytes; glibc's own beginning, from which it goes up unless it is set."""
 
 T = TypeVar("T")
 Pack = Callable[[list[Document], int], list[list[Document]]]
@@ -59,6 +70,7 @@ class TokenBudget:
 
         Raises:
             JobFailure: `out_of_memory`: one document alone does not fit, or nothing may be tried again.
+            Spoiled: Another process must try it; what it is to try was told.
         """
         while True:
             micro_batches = pack(documents, self.tokens)
@@ -67,8 +79,11 @@ class TokenBudget:
             except (RuntimeError, MemoryError) as exc:
                 if not is_out_of_memory(exc):
                     raise
+                is_spoiled = is_lasting(exc)
             # Only out here, where the exception no longer holds the tensors of its frames.
             self._halve(micro_batches)
+            if is_spoiled:
+                raise Spoiled
 
     def _halve(self, micro_batches: list[list[Document]]) -> None:
         gc.collect()
@@ -88,8 +103,13 @@ class TokenBudget:
 
 
 def _give_back() -> None:
-    """Let the C library hand back what was freed: in pieces it is of no use for a large tensor."""
+    """Let the C library hand back what was freed, and what will be: in pieces it is of no use for a large tensor.
+
+    By itself glibc puts tensors of up to 32 MiB between small things that stay. It is faster so, where memory
+    is plenty: what is mapped anew must be cleared.
+    """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.mallopt(_M_MMAP_THRESHOLD, _MAPPED_ALONE)
         library.malloc_trim(0)
 
 

@@ -187,7 +187,11 @@ class TunedModel:
 
     def logits(self, documents: list[Document]) -> Tensor:
         """Return what it expects at the trained places: (trained tokens, vocabulary)."""
-        return self.layout.logits(self.network, documents)
+        try:
+            return self.layout.logits(self.network, documents)
+        except BaseException:
+            self.kernels.forget()
+            raise
 
     def compare(self, documents: list[Document], *, label_smoothing: float = 0.0) -> Sums:
         """Hold what it expects at the trained places against what the documents say there."""

@@ -26,6 +26,10 @@ class Preempted(Exception):
     """The process was asked to go, and what had to be kept is on disk."""
 
 
+class Spoiled(Preempted):
+    """Nothing can be computed in this process any more; another one goes on from what is on disk."""
+
+
 class Preemption:
     """Whether the process was asked to go, by SIGTERM.
 
@@ -106,6 +110,8 @@ def configure_libraries(*, n_threads: int) -> None:
         MKL_NUM_THREADS=str(n_threads),
         # Threads that spin at barriers made training 8 times slower beside a busy process.
         OMP_WAIT_POLICY="passive",
+        # oneDNN compiles a product for each new shape, and keeps a thousand of them, each of up to 1 MB.
+        ONEDNN_PRIMITIVE_CACHE_CAPACITY="32",
         HF_HUB_OFFLINE="1",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         HF_HUB_DISABLE_TELEMETRY="1",

@@ -29,16 +29,20 @@ class Room:
     Args:
         model: Its layers are told to keep less, where that is needed.
         tokens: To run at once.
-        keep: Writes down how many tokens are run at once from now on.
+        write: Writes down how many tokens are run at once from now on, and whether layers are recomputed.
     """
 
     def __init__(
-        self, model: TunedModel, *, tokens: int, keep: Callable[[int], None] = lambda _: None
+        self,
+        model: TunedModel,
+        *,
+        tokens: int,
+        write: Callable[[int, bool], None] = lambda _tokens, _recomputes: None,
     ) -> None:
         self._model = model
         self._recomputes = False
+        self._write = write
         self.tokens = tokens
-        self.keep = keep
 
     @classmethod
     def whole(cls, model: TunedModel) -> Self:
@@ -58,17 +62,24 @@ class Room:
             tell: Takes what the user should know.
         """
 
-        def keep(tokens: int) -> None:
-            kept = TokensAtOnce(tokens=tokens, longest=corpus.longest)
+        def write(tokens: int, recomputes: bool) -> None:
+            kept = TokensAtOnce(tokens=tokens, longest=corpus.longest, recomputes=recomputes)
             keep_tokens_at_once(spec.work_dir, kept)
 
         known = read_tokens_at_once(spec.work_dir)
-        room = cls(model, tokens=known.tokens if known else _most(model.device), keep=keep)
+        room = cls(model, tokens=known.tokens if known else _most(model.device), write=write)
+        if known and known.recomputes:
+            room.save()
         shape, free = Shape.read(spec.base_dir), _free(model.device)
         if shape is not None and free is not None:
             room._fit(shape, int(free * _SHARE), corpus, tell, is_first=known is None)
-        keep(room.tokens)
+        room.keep(room.tokens)
         return room
+
+    def keep(self, tokens: int) -> None:
+        """Run at most so many tokens at once from now on, and let later attempts know."""
+        self.tokens = tokens
+        self._write(tokens, self._recomputes)
 
     def save(self) -> bool:
         """Keep less of each pass from now on; return whether that was not done yet."""
@@ -76,6 +87,7 @@ class Room:
             return False
         recompute_layers(self._model.network)
         self._recomputes = True
+        self.keep(self.tokens)
         return True
 
     def _fit(
@@ -95,8 +107,7 @@ class Room:
             longest=corpus.longest,
             bytes_each=bytes_each,
         )
-        if longest > free:
-            self.save()
+        if longest > free and self.save():
             tell(_saves(corpus.longest))
         if not is_first:
             return

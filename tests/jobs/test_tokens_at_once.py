@@ -21,8 +21,10 @@ def test_each_kill_halves(tmp_path):
 
 
 def test_one_example_cannot_be_halved(tmp_path):
-    """Where the longest example ran alone, the job fails and says how long it is."""
+    """Where the longest example ran alone, less of it is kept; then the job fails and says how long it is."""
     keep_tokens_at_once(tmp_path, TokensAtOnce(tokens=256, longest=1300))
+    assert halve_after_kill(tmp_path) == 256
+    assert read_tokens_at_once(tmp_path).recomputes
     with pytest.raises(JobFailure, match="example of 1,300 tokens does not fit") as failure:
         halve_after_kill(tmp_path)
     assert failure.value.code == "out_of_memory"

@@ -8,7 +8,13 @@ import resource
 import sys
 from pathlib import Path
 
-from jobs.training.process import Preemption, claim_stdout, configure_libraries
+from jobs.training.process import (
+    PREEMPTED,
+    Preempted,
+    Preemption,
+    claim_stdout,
+    configure_libraries,
+)
 from schemas.training import TrainingSpec
 
 
@@ -18,7 +24,7 @@ def data_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
 
 
-def main() -> None:
+def main() -> int:
     events = claim_stdout()
     spec = TrainingSpec.model_validate_json(sys.stdin.readline())
     configure_libraries(n_threads=1)
@@ -37,10 +43,14 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
         train(spec, emit=emit, preemption=Preemption(), base=base)
+    except Preempted:
+        return PREEMPTED
     except Exception as exc:  # noqa: BLE001 - as the trainer's own edge
         print(repr(exc)[:500], file=sys.stderr)
         emit(describe(exc))
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

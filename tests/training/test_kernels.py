@@ -1,6 +1,8 @@
 """Our autograd nodes against the modules that they stand in for."""
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -241,6 +243,27 @@ def test_recomputed_layers_learn_the_same() -> None:
     assert float(again.detach()) == expected
     assert all(torch.equal(p.grad, gradients[name]) for name, p in model.parameters.items())
     assert len(_replaced(model)) == len(model.kernels)
+
+
+def test_a_pass_that_breaks_off_is_forgotten() -> None:
+    """Where memory runs out between q and k, nothing of the pass is held: the next one needs it all."""
+    model = tuned(networks.qwen3)
+    attention = model.network.model.layers[-1].self_attn
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def run_out(_module: torch.nn.Module, _inputs: tuple[torch.Tensor]) -> None:
+        raise torch.OutOfMemoryError
+
+    attention.q_proj.register_forward_pre_hook(
+        lambda _module, inputs: seen.append(weakref.ref(inputs[0]))
+    )
+    attention.q_norm.register_forward_pre_hook(run_out)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        model.logits(networks.documents(9))
+
+    gc.collect()
+    assert seen[0]() is None
 
 
 def test_weights_laid_out_early_are_not_moved_again() -> None:

@@ -11,6 +11,7 @@ import torch
 from jobs.tokens_at_once import TokensAtOnce, keep_tokens_at_once, read_tokens_at_once
 from jobs.training.corpus import Batch
 from jobs.training.layouts import Padded
+from jobs.training.process import PREEMPTED, Spoiled
 from jobs.training.recomputing import recompute_layers
 from jobs.training.room import Room
 from jobs.training.run import Run
@@ -19,6 +20,7 @@ from schemas.training import (
     Noted,
     OptimizerSpec,
     StepDone,
+    TrainingDone,
     TrainingEvent,
     TrainingFailed,
     training_event,
@@ -71,6 +73,29 @@ def test_one_example_is_recomputed_before_it_fails() -> None:
         step(small_run([], never), 20)
 
 
+def test_a_process_that_can_compute_no_more_leaves(tmp_path: Path) -> None:
+    """What oneDNN never gets over is left to another process, which begins with half."""
+
+    class NoPrimitive(Padded):
+        def logits(self, _network, _documents):
+            raise RuntimeError("could not create a primitive")
+
+    model = networks.tuned(networks.llama(), NoPrimitive())
+    written: list[tuple[int, bool]] = []
+    run = Run(
+        model, optimizer=OptimizerSpec(), seed=1, tell=lambda _: None,
+        room=Room(model, tokens=40, write=lambda *told: written.append(told)),
+    )  # fmt: skip
+
+    with pytest.raises(Spoiled):
+        step(run, 6, 20)
+    with pytest.raises(Spoiled):
+        step(run, 20)
+    assert written == [(13, False), (13, True)]
+    with pytest.raises(JobFailure, match="20 tokens does not fit"):
+        step(run, 20)
+
+
 def test_a_kill_for_memory_lasts(tmp_path: Path) -> None:
     """What a worker has halved is what the next attempt begins with; what an attempt learns is written down."""
     keep_tokens_at_once(tmp_path, TokensAtOnce(tokens=512, longest=20))
@@ -78,7 +103,7 @@ def test_a_kill_for_memory_lasts(tmp_path: Path) -> None:
     kept: list[int] = []
     run = Run(
         model, optimizer=OptimizerSpec(), seed=1, tell=lambda _: None,
-        room=Room(model, tokens=512, keep=kept.append),
+        room=Room(model, tokens=512, write=lambda tokens, _: kept.append(tokens)),
     )  # fmt: skip
 
     run.budget._on_halved(256)
@@ -87,10 +112,10 @@ def test_a_kill_for_memory_lasts(tmp_path: Path) -> None:
 
 
 def long_examples(path: Path) -> Path:
-    """A dozen examples of about 140 tokens that hardly begin alike."""
+    """A dozen examples of about 450 tokens that hardly begin alike."""
     with path.open("w") as file:
         for number in range(12):
-            asked = f"{number} " + "Where is my parcel? " * (12 + number)
+            asked = f"{number} " + "Where is my parcel? " * (45 + 3 * number)
             answer = "It is on its way. " * 6
             messages = [
                 {"role": "user", "content": asked},
@@ -106,7 +131,8 @@ def test_memory_that_ends_is_told(make_spec, tmp_path: Path) -> None:
     """A trainer whose allocations really fail says so, tries less, and ends well or in words that help.
 
     Where it ends well, with the losses of one without a limit: to bfloat16's rounding, which depends
-    on what is multiplied together; float32 agrees to six digits (`test_memory`).
+    on what is multiplied together; float32 agrees to six digits (`test_memory`). It does not always:
+    oneDNN compiles for each new number of tokens, and less at once is more such numbers.
     """
     asked = {
         "training_path": long_examples(tmp_path / "long.jsonl"),
@@ -119,21 +145,27 @@ def test_memory_that_ends_is_told(make_spec, tmp_path: Path) -> None:
     notes = [event for event in told if isinstance(event, Noted)]
     assert notes[0].message.startswith("Memory ran out; going on with at most")
     assert read_tokens_at_once(limited.work_dir).tokens < 2048
-    if isinstance(told[-1], TrainingFailed):
-        assert told[-1].code == "out_of_memory"
-        assert "single example of" in told[-1].message
-    else:
+    if isinstance(told[-1], TrainingDone):
         assert losses(told) == pytest.approx(losses(whole), rel=2e-3)
+    else:
+        assert isinstance(told[-1], TrainingFailed)
+        assert told[-1].code == "out_of_memory"
 
 
 def trained(spec, *, megabytes: int) -> list[TrainingEvent]:
-    """Train in a process whose memory ends so far above its loaded base."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.training.limited", str(megabytes)],
-        input=spec.model_dump_json() + "\n", capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return [training_event.validate_json(line) for line in ended.stdout.splitlines()]
+    """Train in processes whose memory ends so far above their loaded base, as a worker does: until one ends."""
+    told: list[TrainingEvent] = []
+    for _attempt in range(8):
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.training.limited", str(megabytes)],
+            input=spec.model_dump_json() + "\n", capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        told += [training_event.validate_json(line) for line in ended.stdout.splitlines()]
+        if ended.returncode != PREEMPTED:
+            break
+    return told
 
 
-def losses(told: list[TrainingEvent]) -> list[float]:
-    return [event.train_loss for event in told if isinstance(event, StepDone)]
+def losses(told: list[TrainingEvent]) -> dict[int, float]:
+    """By step: one may be told twice."""
+    return {event.step: event.train_loss for event in told if isinstance(event, StepDone)}

@@ -7,6 +7,7 @@ found is tried on this very model against its own modules.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Final, NamedTuple
 
@@ -70,6 +71,12 @@ class Kernels:
             else:
                 module.forward = forward
         self._are_in = False
+
+    def forget(self) -> None:
+        """Let go of what a pass left behind that broke off: with it goes all that it has kept for autograd."""
+        for forward in self._forwards.values():
+            if isinstance(forward, _SharedOutput):
+                forward.shared.forget()
 
     @contextmanager
     def out(self) -> Iterator[None]:
@@ -190,7 +197,7 @@ def _attention_inputs(module: nn.Module, adapted: Adapted) -> _Found:
     if not children:
         return {}, []
     shared = _SharedInput(Joined.of([adapted[child] for child in children]))
-    return {child: shared.output(place) for place, child in enumerate(children)}, children
+    return {child: _SharedOutput(shared, place) for place, child in enumerate(children)}, children
 
 
 def _children(module: nn.Module, adapted: Adapted, *names: str) -> list[nn.Module]:
@@ -254,18 +261,29 @@ class _SharedInput:
         self._input: Tensor | None = None
         self._outputs: tuple[Tensor, ...] = ()
 
-    def output(self, place: int) -> Forward:
-        """Return the forward function of the layer at this place."""
+    def output(self, x: Tensor, place: int) -> Tensor:
+        """Return what the layer at this place makes of x."""
+        if x is not self._input:
+            self._input, self._outputs = x, project(x, self._joined)
+        output = self._outputs[place]
+        if place == len(self._joined.layers) - 1:
+            self.forget()  # they live no longer than in plain modules
+        return output
 
-        def forward(x: Tensor) -> Tensor:
-            if x is not self._input:
-                self._input, self._outputs = x, project(x, self._joined)
-            output = self._outputs[place]
-            if place == len(self._joined.layers) - 1:
-                self._input, self._outputs = None, ()  # they live no longer than in plain modules
-            return output
+    def forget(self) -> None:
+        """Hold nothing."""
+        self._input, self._outputs = None, ()
 
-        return forward
+
+@dataclass(frozen=True)
+class _SharedOutput:
+    """The forward function of one of them."""
+
+    shared: _SharedInput
+    place: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.shared.output(x, self.place)
 
 
 @contextmanager
