@@ -15,8 +15,9 @@ from jobs.template_messages import JsonObject
 PROCESS_BYTES: Final = 500_000_000
 """Of a trainer on a CPU before it has a base: Python, torch, transformers."""
 _WITH_SLACK: Final = 0.65
-"""Less than one: transformers' and PEFT's modules keep all that is counted, our kernels less. Where a base
-does not take the kernels, a step holds up to 2.7 times as much, and the trainer finds out by halving."""
+"""Less than one: transformers' and PEFT's modules keep all that is counted, our kernels less."""
+_WITHOUT_KERNELS: Final = 2.7
+"""Times as much is held, at most, where a base does not take the kernels."""
 _BYTES_A_LOGIT: Final = 5
 """In 16 and 32 bits, by chunks; with what is held when other things are gone."""
 _WEIGHTS_TWICE: Final = 2
@@ -93,6 +94,7 @@ class Shape:
         longest: int,
         bytes_each: int,
         recomputed: bool = False,
+        has_kernels: bool = True,
     ) -> int:
         """Return what a forward and backward pass hold at their peak.
 
@@ -102,12 +104,14 @@ class Shape:
             longest: Tokens of the longest row among them.
             bytes_each: Of a number of the base: 2 for bfloat16, 4 for float32.
             recomputed: Layers keep what goes into them, and all else only one after the other.
+            has_kernels: Whether `jobs.training.kernels` computes; if not, the estimate errs upwards.
         """
         kept = self._kept_by_layer(longest=longest, bytes_each=bytes_each)
         inputs = self.n_layers * self.hidden_size * bytes_each
         layers = inputs + kept if recomputed else self.n_layers * kept
         logits = n_trained * self.vocabulary_size * _BYTES_A_LOGIT
-        return round(n_tokens * layers * _WITH_SLACK) + logits
+        slack = _WITH_SLACK if has_kernels else _WITH_SLACK * _WITHOUT_KERNELS
+        return round(n_tokens * layers * slack) + logits
 
     def _kept_by_layer(self, *, longest: int, bytes_each: int) -> int:
         """Return what autograd keeps of a token in a layer.
@@ -133,6 +137,7 @@ def tokens_that_fit(
     longest: int,
     bytes_each: int,
     recomputed: bool = False,
+    has_kernels: bool = True,
 ) -> int:
     """Return how many tokens to run at once: `at_most`, halved until they fit.
 
@@ -144,6 +149,7 @@ def tokens_that_fit(
         longest: Tokens of the longest row.
         bytes_each: As `Shape.step_bytes` takes it.
         recomputed: As well.
+        has_kernels: As well.
     """
     tokens = at_most
     while tokens > 1 and free < shape.step_bytes(
@@ -152,6 +158,7 @@ def tokens_that_fit(
         longest=min(longest, tokens),
         bytes_each=bytes_each,
         recomputed=recomputed,
+        has_kernels=has_kernels,
     ):
         tokens //= 2
     return tokens

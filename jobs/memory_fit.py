@@ -1,15 +1,18 @@
 """Whether a file's longest example fits into this machine with a base, and what to tell where it does not."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from jobs.memory_estimate import PROCESS_BYTES, Shape
+from jobs.memory_estimate import PROCESS_BYTES, Shape, tokens_that_fit
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
 
 _RANK: Final = 16
-_BYTES_EACH: Final = 2
-"""Of a number of the base; 4 on a processor without bfloat16, of which the trainer learns."""
+_BFLOAT16: Final = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Flags of a processor that multiplies in it: of x86, and Arm's (`jobs.training.model.fast_dtype`)."""
+_WITH_KERNELS: Final = {"llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text"}
+"""Types of models that the kernels compute whole (`tests/training/test_kernels.py`); of others more is expected."""
 _NVIDIA: Final = Path("/proc/driver/nvidia")
 """Is there where trainers use a GPU, whose memory only they ask for."""
 
@@ -37,22 +40,23 @@ def warn_of_memory(
     shape = Shape.read(base.directory)
     if shape is None or total is None or left is None:
         return None
+    bytes_each = bytes_of_a_number()
     fixed = (
         PROCESS_BYTES
-        + shape.weights_bytes(base.n_parameters, bytes_each=_BYTES_EACH)
+        + shape.weights_bytes(base.n_parameters, bytes_each=bytes_each)
         + shape.adapter_bytes(rank=_RANK)
     )
-    kept, least = (
-        fixed
-        + shape.step_bytes(
-            n_tokens=longest,
-            n_trained=n_trained,
-            longest=longest,
-            bytes_each=_BYTES_EACH,
-            recomputed=recomputed,
-        )
-        for recomputed in (False, True)
+    pass_bytes = partial(
+        shape.step_bytes,
+        n_tokens=longest,
+        n_trained=n_trained,
+        longest=longest,
+        bytes_each=bytes_each,
     )
+    # To refuse, be sure; to warn, be careful.
+    least = fixed + pass_bytes(recomputed=True, has_kernels=True)
+    has_kernels = base.model_type in _WITH_KERNELS
+    kept = fixed + pass_bytes(has_kernels=has_kernels)
     if least > total:
         raise JobFailure(
             f"The longest example, of {longest:,} tokens, would take about {_gib(least)} with this base, "
@@ -60,13 +64,36 @@ def warn_of_memory(
             "base.",
             code="out_of_memory",
         )
-    if kept > left:
-        return (
-            f"The longest example, of {longest:,} tokens, takes about {_gib(kept)} of memory with this base, "
-            f"and {_gib(left)} are free now. Training will compute intermediate results twice, or fewer "
-            "tokens at once; shorter examples are faster."
-        )
-    return None
+    if kept <= left:
+        return None
+    fitting = tokens_that_fit(
+        shape,
+        free=left - fixed,
+        at_most=longest,
+        trained_share=n_trained / longest,
+        longest=longest,
+        bytes_each=bytes_each,
+        recomputed=True,
+        has_kernels=has_kernels,
+    )
+    return (
+        f"The longest example, of {longest:,} tokens, takes about {_gib(kept)} of memory with this base, "
+        f"and {_gib(left)} are free now. Training will compute intermediate results twice, about "
+        f"{fitting:,} tokens at once fit so; shorter examples are faster."
+    )
+
+
+def bytes_of_a_number(root: Path = Path("/")) -> int:
+    """Return 2 where trainers on this processor compute in bfloat16, 4 where in float32; 2 where it is not told.
+
+    Args:
+        root: Below which `proc` is mounted.
+    """
+    try:
+        words = set((root / "proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return 2
+    return 2 if words & _BFLOAT16 else 4
 
 
 def _gib(n_bytes: int) -> str:

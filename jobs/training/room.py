@@ -101,11 +101,13 @@ class Room:
     ) -> None:
         share = corpus.n_trained / corpus.n_run
         bytes_each = self._model.network.dtype.itemsize
+        has_kernels = self._model.kernels.are_whole
         longest = shape.step_bytes(
             n_tokens=corpus.longest,
             n_trained=round(corpus.longest * share),
             longest=corpus.longest,
             bytes_each=bytes_each,
+            has_kernels=has_kernels,
         )
         if longest > free and self.save():
             tell(_saves(corpus.longest))
@@ -119,6 +121,7 @@ class Room:
             longest=corpus.longest,
             bytes_each=bytes_each,
             recomputed=self._recomputes,
+            has_kernels=has_kernels,
         )
         if fitting < self.tokens:
             tell(_begins_with(fitting, free))

@@ -1,9 +1,11 @@
 """Whether a file fits into a machine, said before anything is trained."""
 
+import re
+
 import pytest
 
 from jobs.bases.catalog import NANO_DIRECTORY
-from jobs.memory_fit import warn_of_memory
+from jobs.memory_fit import bytes_of_a_number, warn_of_memory
 from jobs.memory_left import memory_left, memory_total
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
@@ -40,7 +42,28 @@ def test_what_never_fits_fails_at_once():
 
 def test_what_is_short_now_is_a_warning():
     """Where others hold memory, the job goes on and says what it will cost."""
-    assert "0.5 GiB are free now" in warned(NANO, longest=1000, left=2**29)
+    told = warned(NANO, longest=1000, left=2**29)
+    assert "0.5 GiB are free now" in told
+    assert re.search(r"about [\d,]+ tokens at once fit", told)
+
+
+def test_bases_without_kernels_take_more():
+    """What is enough for a base that the kernels know is a warning for one that they may not."""
+    unknown = NANO.model_copy(update={"model_type": "other"})
+    left = 700_000_000
+    assert warned(NANO, longest=1000, left=left) is None
+    assert "are free now" in warned(unknown, longest=1000, left=left)
+
+
+@pytest.mark.parametrize(
+    ("flags", "n_bytes"), [("avx2 avx512_bf16", 2), ("asimd bf16", 2), ("avx2 fma", 4)]
+)
+def test_a_number_takes_what_the_processor_computes_in(flags, n_bytes, tmp_path):
+    """Two bytes with instructions for bfloat16, four without, two where nobody tells."""
+    assert bytes_of_a_number(tmp_path) == 2
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"flags : {flags}\n")
+    assert bytes_of_a_number(tmp_path) == n_bytes
 
 
 def test_a_containers_limit_is_the_total(tmp_path):

@@ -57,6 +57,11 @@ class Kernels:
     def __len__(self) -> int:
         return len(self._forwards)
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether what comes into attention is computed by them, adapters and all: then the rest is too."""
+        return any(isinstance(forward, _SharedOutput) for forward in self._forwards.values())
+
     def put_in(self) -> None:
         """Let the modules compute with the kernels."""
         for module, forward in self._forwards.items():
