@@ -89,10 +89,12 @@ class Course(Schema):
 
     @property
     def looks_bad(self) -> bool:
-        """Whether most of the recent steps had such a loss.
+        """Whether most of the recent steps had such a loss; right after a look, whether that found one.
 
         On other examples than those of the start: a suspicion, no proof.
         """
+        if not self.recent_losses:
+            return self.n_bad_looks > 0
         return 2 * sum(map(self.is_ruined, self.recent_losses)) > len(self.recent_losses)
 
     def looked(self, *, is_worse: bool) -> Self:

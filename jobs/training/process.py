@@ -85,9 +85,10 @@ def claim_stdout() -> TextIO:
 
 
 def redirect_stderr(path: Path) -> None:
-    """Send standard error to the end of a file from now on."""
+    """Send standard error to the end of a file from now on, with what `claim_stdout` sends there."""
     with path.open("ab") as log:
         os.dup2(log.fileno(), 2)
+        os.dup2(log.fileno(), 1)
 
 
 @contextmanager

@@ -100,6 +100,14 @@ def test_looks_are_counted_in_a_row():
     assert found.recent_losses == ()
 
 
+def test_what_the_last_look_found_stays_until_the_next_step():
+    """A run that ends right after a bad look ends badly: no step has shown that it recovered."""
+    looked = course(start_loss=2.0).after_step(9.0).looked(is_worse=True)
+    assert looked.looks_bad
+    assert not looked.after_step(2.0).looks_bad
+    assert not looked.looked(is_worse=False).looks_bad
+
+
 def test_it_survives_a_resume_point():
     """Written as JSON and read again it is the same, to the last bit of each number."""
     found = course(math.pi, None, 1 / 3, start_loss=0.1, recent_losses=(0.2, 1e-30))

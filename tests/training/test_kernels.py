@@ -306,6 +306,25 @@ def test_what_computes_otherwise_is_left_alone() -> None:
     assert len(_replaced(tuned(make))) == 2 * 7
 
 
+class BatchRMSNorm(LlamaRMSNorm):
+    """Wants what it is given to be a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _batch, _tokens, _size = x.shape
+        return super().forward(x)
+
+
+def test_what_cannot_even_be_looked_at_is_left_alone() -> None:
+    """A base whose parts refuse our probes trains all the same."""
+
+    def make() -> PreTrainedModel:
+        network = networks.llama()
+        network.model.norm.__class__ = BatchRMSNorm
+        return network
+
+    assert len(_replaced(tuned(make))) == 2 * 7
+
+
 def _replaced(model: TunedModel) -> list[str]:
     return [name for name, module in model.network.named_modules() if "forward" in vars(module)]
 

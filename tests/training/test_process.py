@@ -282,6 +282,24 @@ def test_stdout_is_for_events_alone() -> None:
     assert ended.stderr == "from Python\nfrom C\n"
 
 
+def test_a_log_that_changes_takes_what_was_printed_too(tmp_path: Path) -> None:
+    """Once a spare trainer has a job, what prints to standard output is in that job's log."""
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from jobs.training.process import claim_stdout, redirect_stderr\n"
+        "events = claim_stdout(); redirect_stderr(Path(sys.argv[1]))\n"
+        "os.write(1, b'printed\\n'); os.write(2, b'logged\\n'); events.write('event\\n')"
+    )
+    log = tmp_path / "trainer.log"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(log)], capture_output=True, text=True, check=True
+    )
+
+    assert (ended.stdout, ended.stderr) == ("event\n", "")
+    assert log.read_text() == "printed\nlogged\n"
+
+
 def test_nobody_listens() -> None:
     """A trainer whose worker is already gone goes too."""
     reader, writer = os.pipe()

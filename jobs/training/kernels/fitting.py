@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Final, NamedTuple
 
@@ -114,13 +115,11 @@ def try_kernels(network: PreTrainedModel, adapted: Adapted, run: Callable[[], Te
     """
     learns = [parameter for parameter in network.parameters() if parameter.requires_grad]
     with _acting(learns):
-        expected = _logits_and_gradients(run, learns)
+        compute = partial(_logits_and_gradients, run, learns)
+        expected = compute()
         for find in (find_all, find_linear):
-            kernels = Kernels(find(network, adapted))
-            kernels.put_in()
-            agrees = _agrees(expected, run, learns, name=find.__name__)
-            kernels.take_out()
-            if agrees:
+            with_kernels = partial(_with_kernels, find, network, adapted, compute)
+            if _agrees(expected, with_kernels, name=find.__name__):
                 return Trusted(find, _find_head(network, run))
     return Trusted(find_none, _find_head(network, run))
 
@@ -314,12 +313,21 @@ def _logits_and_gradients(run: Callable[[], Tensor], learns: list[nn.Parameter])
     return [logits.detach(), *gradients]
 
 
-def _agrees(
-    expected: list[Tensor], run: Callable[[], Tensor], learns: list[nn.Parameter], *, name: str
-) -> bool:
+def _with_kernels(
+    find: Find, network: PreTrainedModel, adapted: Adapted, compute: Callable[[], list[Tensor]]
+) -> list[Tensor]:
+    kernels = Kernels(find(network, adapted))
+    kernels.put_in()
     try:
-        computed = _logits_and_gradients(run, learns)
-    except (TypeError, ValueError, RuntimeError) as exc:
+        return compute()
+    finally:
+        kernels.take_out()
+
+
+def _agrees(expected: list[Tensor], compute: Callable[[], list[Tensor]], *, name: str) -> bool:
+    try:
+        computed = compute()
+    except Exception as exc:  # noqa: BLE001 - whatever it is: the modules themselves can do without
         logger.info("kernels do not fit: kernels=%s why=%r", name, exc)
         return False
     of_logits, *of_gradients = map(_distance, computed, expected)
