@@ -235,6 +235,9 @@ def _looked_at(block: bytes, n_before: int) -> Iterator[int | _Line]:
     if n_plain := _count_plain(block):
         yield n_plain
         return
+    if not block.strip():
+        yield _Line(n_before + 1, b"")  # one tells of all
+        return
     lines = block.removesuffix(b"\n").split(b"\n")
     for number, content in enumerate(lines, start=n_before + 1):
         yield _count_plain(content) or _Line(number, content.rstrip(b"\r"))
@@ -254,6 +257,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 block += rest
                 while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
                     rest = file.readline(MAX_LINE_BYTES + 1)
+                if rest.endswith(b"\n") and not block.endswith(b"\n"):
+                    block += b"\n"  # the next line's number counts on it
             yield block
 
 

@@ -13,13 +13,17 @@ _BFLOAT16: Final = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of a processor that multiplies in it: of x86, and Arm's (`jobs.training.model.fast_dtype`)."""
 _WITH_KERNELS: Final = {"llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text"}
 """Types of models that the kernels compute whole (`tests/training/test_kernels.py`); of others more is expected."""
-_NVIDIA: Final = Path("/proc/driver/nvidia")
-"""Is there where trainers use a GPU, whose memory only they ask for."""
+_ACCELERATORS: Final = ("proc/driver/nvidia", "dev/dxg", "dev/kfd")
+"""One is there where trainers use a GPU, whose memory only they ask for: NVIDIA's driver, any on WSL 2, AMD's."""
 
 
-def is_for_trainers_alone() -> bool:
-    """Tell whether trainers use memory that this process cannot ask about."""
-    return _NVIDIA.is_dir()
+def is_for_trainers_alone(root: Path = Path("/")) -> bool:
+    """Tell whether trainers use memory that this process cannot ask about.
+
+    Args:
+        root: Below which `proc` and `dev` are mounted.
+    """
+    return any((root / name).exists() for name in _ACCELERATORS)
 
 
 def warn_of_memory(

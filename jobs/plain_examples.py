@@ -5,6 +5,7 @@ whose word stands: what is not plain is looked at there. So this may be narrower
 must never be wider; `tests/jobs/test_plain_examples.py` and a fuzzer hold the two against each other.
 """
 
+import re
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -37,6 +38,8 @@ def count_plain_examples(lines: bytes) -> int | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if len(examples) != n_lines or not all(map(_keeps_the_rules, examples)):
+        return None
+    if _may_hide_parameters(lines, examples):
         return None
     return n_lines
 
@@ -148,6 +151,9 @@ class _Example(_Shape):
     functions: Annotated[list[_Function], Meta(min_length=1, max_length=128)] | None = None
 
 
+_NAMED: Final = b'"parameters"'
+_LETTER_ESCAPED: Final = re.compile(rb"\\u00(?:6[15dD]|7[0234])")
+"""With one of these the name could be written otherwise."""
 _DECODER: Final = msgspec.json.Decoder(_Example)
 _PARAMETERS: Final = msgspec.json.Decoder(dict[str, object] | None)
 
@@ -166,8 +172,9 @@ def _keeps_the_rules(example: _Example) -> bool:
             keeps_them = has_function_call or not isinstance(message, _FunctionMessage)
         if not keeps_them:
             return False
-    tools = [tool.function for tool in example.tools] if example.tools else []
-    if not all(map(_has_plain_parameters, [*tools, *(example.functions or ())])):
+    if (example.tools or example.functions) and not all(
+        map(_has_plain_parameters, _offered(example))
+    ):
         return False
     return isinstance(example.messages[-1], _AssistantMessage)
 
@@ -194,9 +201,19 @@ def _has_arguments(function: _CalledFunction) -> bool:
         return False
 
 
+def _may_hide_parameters(lines: bytes, examples: list[_Example]) -> bool:
+    """Return whether parameters may stand in the lines that nobody has read: of two of one name, the last is kept."""
+    if b"\\u00" in lines and _LETTER_ESCAPED.search(lines):
+        return True
+    n_named = lines.count(_NAMED)
+    if not n_named:
+        return False
+    offered = (function for example in examples for function in _offered(example))
+    kept = [bytes(f.parameters) for f in offered if f.parameters is not _NULL]
+    return n_named != len(kept) + sum(parameters.count(_NAMED) for parameters in kept)
+
+
 def _offered(example: _Example) -> list[_Function]:
-    if example.tools is None and example.functions is None:
-        return []
     return [*(tool.function for tool in example.tools or ()), *(example.functions or ())]
 
 

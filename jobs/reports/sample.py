@@ -77,10 +77,12 @@ def choose(
     Raises:
         OSError: The file cannot be read.
     """
+    in_order: Sequence[int]
     if among is None:
         with path.open("rb") as file:
-            among = frozenset(range(1, 1 + sum(1 for line in file if line.strip())))
-    in_order = sorted(among)
+            in_order = range(1, 1 + sum(1 for line in file if line.strip()))
+    else:
+        in_order = sorted(among)
     numbers = {in_order[place] for place in spread(len(in_order), n=n, seed=seed)}
     chosen = Chosen(len(in_order), {}, {}, {})
     with path.open("rb") as file:
@@ -142,7 +144,10 @@ def question_of(
         model: Whom the request names.
         context_length: Tokens that prompt and answer may have together.
     """
-    place = max(place for place, message in enumerate(example.messages) if _is_trained(message))
+    places = [place for place, message in enumerate(example.messages) if _is_trained(message)]
+    if not places:
+        return NotAskable("not_askable", "All its answers have a weight of 0.")
+    place = places[-1]
     answer = example.messages[place]
     assert isinstance(answer, AssistantMessage), "only assistants are trained"
     rows = renderer.rows(_only_last(example, place), _UNCUT)

@@ -1,6 +1,7 @@
 """Training files: what is accepted, what is told, and that nothing else happens."""
 
 import json
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -253,6 +254,27 @@ def test_memory_is_flat(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 * 2**20
+
+
+def test_lines_after_one_that_is_too_long(tmp_path):
+    """Are counted as an editor does."""
+    too_long = b"x" * (9 * 2**20)
+    for before in (b"", lines(n_good=500)):
+        content = before + too_long + b"\n" + lines(n_good=3) + b"{}\n"
+        first = before.count(b"\n") + 1
+        with pytest.raises(JobFailure, match=rf"\(line {first}\).* 1 more: line {first + 4}\."):
+            check(write(tmp_path, content))
+
+
+def test_a_file_of_blank_lines_is_read_at_once(tmp_path):
+    """Stretches of blank lines are not looked at line by line; the first of them is told."""
+    path = write(tmp_path, b"\n" * 50_000_000)
+    began = time.process_time()
+    with pytest.raises(JobFailure, match="has 0 example"):
+        check(path)
+    assert time.process_time() - began < 5
+    with pytest.raises(JobFailure, match=r"blank line \(.*line 2\)"):
+        check(write(tmp_path, lines(n_good=1) + b"\n" * 200_000 + lines(n_good=10)))
 
 
 def test_shared_examples(tmp_path):

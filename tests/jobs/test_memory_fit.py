@@ -5,7 +5,7 @@ import re
 import pytest
 
 from jobs.bases.catalog import NANO_DIRECTORY
-from jobs.memory_fit import bytes_of_a_number, warn_of_memory
+from jobs.memory_fit import bytes_of_a_number, is_for_trainers_alone, warn_of_memory
 from jobs.memory_left import memory_left, memory_total
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
@@ -75,3 +75,11 @@ def test_a_containers_limit_is_the_total(tmp_path):
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("1048576\n")
     assert memory_total(tmp_path) == 2**20
     assert memory_total() > memory_left()
+
+
+@pytest.mark.parametrize("name", ["proc/driver/nvidia", "dev/dxg", "dev/kfd"])
+def test_a_gpus_memory_is_not_guessed_from_the_machines(name, tmp_path):
+    """NVIDIA's under Linux and under WSL 2, and AMD's."""
+    assert not is_for_trainers_alone(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    assert is_for_trainers_alone(tmp_path)

@@ -193,3 +193,26 @@ def test_large_integers_and_brackets():
     assert ChatExample.model_validate_json(wide)
     assert is_example(wide)
     assert count_plain_examples(wide) is None
+
+
+@pytest.mark.parametrize("hidden", [b'{"x":"\xff"}', b"[" * 300 + b"]" * 300, b"9" * 5000])
+@pytest.mark.parametrize("name", [b"parameters", b"\\u0070arameters"])
+def test_parameters_of_a_name_that_comes_twice(hidden, name):
+    """The last of two is kept; what the first holds, the rules read too."""
+    function = b'"function":{"name":"f","%s":%s,"parameters":{}}' % (name, hidden)
+    messages = json.dumps(GOOD)[:-1].encode()
+    tools = b'%s,"tools":[{"type":"function",%s}]' % (messages, function)
+    for content in (tools + b"}", tools + b',"tools":null}'):
+        assert not is_example(content)
+        assert count_plain_examples(content) is None
+
+
+def test_parameters_that_are_only_spoken_of():
+    """A schema that has a property of that name is plain, and so is a text about it."""
+    parameters = {"type": "object", "properties": {"parameters": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    tools.append({"type": "function", "function": {"name": "g", "parameters": None}})
+    tools.append({"type": "function", "function": {"name": "h"}})
+    asked = {"role": "user", "content": 'the "parameters" of \x7f'}
+    example = chat(asked, answer()) | {"tools": tools}
+    assert count_plain_examples(json.dumps(example).encode()) == 1

@@ -170,3 +170,13 @@ def test_what_no_request_may_say_is_left_out(renderer):
     assert question.reason == "not_askable"
     assert "function.name" in question.detail
     assert asked(renderer, assistant("unasked")).reason == "not_askable"
+
+
+def test_an_example_of_which_nothing_is_learned_is_left_out(tmp_path, renderer):
+    """Validation passes it with a warning where others are learned from; there is no answer to ask for."""
+    unlearned = {"messages": [user("a"), assistant("b", weight=0)]}
+    path = write(tmp_path / "a.jsonl", ["c"])
+    path.write_text(f"{json.dumps(unlearned)}\n{path.read_text()}")
+    chosen = choose(path, renderer, model="nano", context_length=512, n=9, seed=1)
+    assert chosen.left_out[1] == NotAskable("not_askable", "All its answers have a weight of 0.")
+    assert chosen.questions.keys() == {2}
