@@ -63,7 +63,11 @@ class EarlyBaseline:
             vllm = await self._engines.ready(self._base, patience=_PATIENCE)
             name = await self._engines.base_name(self._base)
             return asked, await measure_base(vllm, asked, base=name)
-        except (OSError, ValidationError, ApiError) as exc:
+        except ValidationError:
+            # Its words would quote the tokens of examples.
+            logger.warning("what the trainer asks cannot be read: base=%s", self._base.name)
+            return None
+        except (OSError, ApiError) as exc:
             logger.info(
                 "the base is asked once more, for the proof: base=%s %r", self._base.name, exc
             )

@@ -43,13 +43,14 @@ class RenderingWatch:
     """Looks once at each adapter in each engine, until told to forget."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
+        self._looks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """At an adapter in an engine: under way, or done."""
         self._told: set[tuple[str, str]] = set()
 
     async def ensure(
         self, vllm: Vllm, *, base: BaseModelInfo, adapter_id: str, adapter_dir: Path
     ) -> None:
-        """Return where the engine may answer as the adapter, which is loaded.
+        """Return where the engine may answer as the adapter, which is loaded. Concurrent callers share one look.
 
         An engine that renders some conversations otherwise is told of in the log and may answer: what is
         wrong may be wrong with tools only. One that renders none as in training answers as no model that
@@ -59,27 +60,31 @@ class RenderingWatch:
             ModelServerUnavailable: All conversations are rendered otherwise, or the engine is not there.
         """
         key = vllm.url, adapter_id
-        if key in self._seen:
-            return
+        look = self._looks.get(key)
+        # One that failed is not remembered: the next request looks again, in case somebody has repaired it.
+        if look is None or (look.done() and (look.cancelled() or look.exception())):
+            look = asyncio.create_task(self._look(key, vllm, base=base, adapter_dir=adapter_dir))
+            self._looks[key] = look
+        await asyncio.shield(look)
+
+    async def _look(
+        self, key: tuple[str, str], vllm: Vllm, *, base: BaseModelInfo, adapter_dir: Path
+    ) -> None:
         try:
-            report = await rendering_report(
-                vllm, base=base, adapter_dir=adapter_dir, model=adapter_id
-            )
+            report = await rendering_report(vllm, base=base, adapter_dir=adapter_dir, model=key[1])
         except (NotOffered, JobFailure, ValueError) as exc:
             self._warn(key, f"its rendering cannot be checked: {exc}")
             report = None
         if report and report.differences:
             self._warn(key, report.sentence)
             if report.is_all_different:
-                # Not remembered: the next request looks again, in case somebody has repaired it.
                 raise ModelServerUnavailable(
                     f"The model is not served, because {report.sentence}", retry_after=30
                 )
-        self._seen.add(key)
 
     def forget(self, vllm: Vllm) -> None:
         """Look again at all adapters of an engine: it has restarted, perhaps with another template."""
-        self._seen = {key for key in self._seen if key[0] != vllm.url}
+        self._looks = {key: look for key, look in self._looks.items() if key[0] != vllm.url}
         self._told = {key for key in self._told if key[0] != vllm.url}
 
     def _warn(self, key: tuple[str, str], message: str) -> None:

@@ -43,9 +43,9 @@ def json_value(text: str) -> str | None:
     """
     try:
         value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        return json.dumps(value, sort_keys=True)
     except (ValueError, RecursionError):
         return None
-    return json.dumps(value, sort_keys=True)
 
 
 def is_json_document(text: str) -> bool:

@@ -123,3 +123,13 @@ async def test_nothing_of_it_is_left(engine, tmp_path):
             while engine.n_asked == 0:
                 await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_spoilt_questions_are_not_quoted(engine, tmp_path, caplog):
+    """What cannot be read is asked once more, for the proof, and the log shows no token of it."""
+    (tmp_path / ASKED).write_text('{"examples": [{"token_ids": ["31337"]}]}')
+    async with early(engine, tmp_path) as baseline:
+        baseline.begin()
+        assert await baseline.on(proof()) is None
+    assert "cannot be read" in caplog.text
+    assert "31337" not in caplog.text

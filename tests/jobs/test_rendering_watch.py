@@ -1,5 +1,6 @@
 """An adapter comes to an engine: for the first time, and again, when its template may have changed."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -110,6 +111,21 @@ async def test_an_adapter_is_looked_at_once(arrival):
     assert arrival.asked == 2
     arrival.watch.forget(arrival.vllm)
     await arrival.come()
+    assert arrival.asked == 4
+
+
+async def test_many_at_once_look_once(arrival):
+    """Requests that come together share a look, good or bad; one that gives up takes it from nobody."""
+    first, *others = [asyncio.create_task(arrival.come()) for _ in range(20)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(*others)
+    assert first.cancelled()
+    assert arrival.asked == 2
+    arrival.watch.forget(arrival.vllm)
+    arrival.rendered = {said: [9] for said in TRAINED}
+    found = await asyncio.gather(*(arrival.come() for _ in range(20)), return_exceptions=True)
+    assert {type(each) for each in found} == {ModelServerUnavailable}
     assert arrival.asked == 4
 
 
