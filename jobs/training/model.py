@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,9 +18,7 @@ from peft.utils import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from jobs.training.corpus import Document
 from jobs.training.failures import base_model_unusable, is_out_of_memory
@@ -212,23 +210,8 @@ class TunedModel:
         finally:
             for layer in self._lora_layers:
                 layer.lora_dropout.eval()
-
-    @contextmanager
-    def recomputing(self) -> Iterator[None]:
-        """Let passes begun meanwhile keep only what goes into each decoder layer.
-
-        Their backward passes run each layer forward once more: the step takes about a third
-        longer, and memory holds the activations of one layer instead of all. What is learned stays
-        the same. A model whose layers transformers cannot checkpoint keeps everything.
-        """
-        layers = [m for m in self.network.modules() if isinstance(m, GradientCheckpointingLayer)]
-        for layer in layers:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-        try:
-            yield
-        finally:
-            for layer in layers:
-                del layer.forward
+            # A backward pass that runs layers forward again may break off in them too.
+            self.kernels.forget()
 
     @contextmanager
     def base_alone(self) -> Iterator[None]:

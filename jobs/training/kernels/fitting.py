@@ -134,7 +134,8 @@ def lay_out(network: nn.Module) -> None:
         for names in _JOINED:
             children = [getattr(module, name, None) for name in names]
             weights = [child.weight for child in children if isinstance(child, nn.Linear)]
-            if len(weights) == len(names):
+            is_like = len({(weight.shape[1], weight.dtype) for weight in weights}) == 1
+            if len(weights) == len(names) and is_like:
                 lay_together(weights)
 
 
