@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs.tokens_at_once import TokensAtOnce, keep_tokens_at_once, read_tokens_at_once
-from jobs.training.corpus import Batch
+from jobs.rendering import Rendered, Row
+from jobs.tokens_at_once import (
+    TokensAtOnce,
+    halve_after_kill,
+    keep_tokens_at_once,
+    read_tokens_at_once,
+)
+from jobs.training.corpus import Batch, Corpus
 from jobs.training.layouts import Padded
 from jobs.training.process import PREEMPTED, Spoiled
 from jobs.training.recomputing import recompute_layers
@@ -96,19 +102,20 @@ def test_a_process_that_can_compute_no_more_leaves(tmp_path: Path) -> None:
         step(run, 20)
 
 
-def test_a_kill_for_memory_lasts(tmp_path: Path) -> None:
+def test_a_kill_for_memory_lasts(make_spec, tmp_path: Path) -> None:
     """What a worker has halved is what the next attempt begins with; what an attempt learns is written down."""
-    keep_tokens_at_once(tmp_path, TokensAtOnce(tokens=512, longest=20))
+    spec = make_spec(work_dir=tmp_path / "work")
+    keep_tokens_at_once(spec.work_dir, TokensAtOnce(tokens=512, longest=20))
+    assert halve_after_kill(spec.work_dir) == 256
     model = networks.tuned(networks.llama(), Padded())
-    kept: list[int] = []
-    run = Run(
-        model, optimizer=OptimizerSpec(), seed=1, tell=lambda _: None,
-        room=Room(model, tokens=512, write=lambda tokens, _: kept.append(tokens)),
-    )  # fmt: skip
+    rows = Rendered(rows=[Row([1, 2, 3], [False, True, True])], n_tokens=3, findings=[])
 
-    run.budget._on_halved(256)
+    room = Room.of(spec, model, Corpus.of([rows]), tell=lambda _: None)
+    run = Run(model, optimizer=OptimizerSpec(), seed=1, tell=lambda _: None, room=room)
+    assert run.budget.tokens == 256
 
-    assert (run.budget.tokens, kept) == (512, [256])
+    run.budget._on_halved(128)
+    assert read_tokens_at_once(spec.work_dir).tokens == 128
 
 
 def long_examples(path: Path) -> Path:
