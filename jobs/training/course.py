@@ -85,7 +85,8 @@ class Course(Schema):
         """Whether a loss on the examples of the start says that training made the model worse."""
         if loss is None or self.start_loss is None:
             return loss is None
-        return loss > self.start_loss + RUNAWAY_NATS or self.is_guessing(loss)
+        has_forgotten = self.is_guessing(loss) and not self.is_guessing(self.start_loss)
+        return loss > self.start_loss + RUNAWAY_NATS or has_forgotten
 
     @property
     def looks_bad(self) -> bool:

@@ -87,6 +87,14 @@ def test_a_model_that_only_guesses_looks_bad(loss, is_bad):
     assert found.looks_bad is is_bad
 
 
+def test_a_model_that_guessed_from_the_start_is_not_ruined():
+    """A base of random numbers that has hardly learned yet is no worse than it was."""
+    guess = math.log(2048)
+    found = course(start_loss=guess + 0.01, guessing_loss=guess, recent_losses=(guess,) * 32)
+    assert not found.looks_bad
+    assert found.is_ruined(guess + 0.6)
+
+
 def test_without_a_start_nothing_looks_bad():
     """There is nothing to hold it against."""
     assert not course(recent_losses=(1e9,) * LOOK_EVERY).looks_bad
