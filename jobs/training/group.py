@@ -69,6 +69,15 @@ class Group:
         """Return float64 zeros: what a process adds that ran nothing."""
         return torch.zeros(n, dtype=torch.float64, device=self._device())
 
+    def add_up_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its sum over all processes; one that ran nothing adds nothing."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.add_up(parameter.grad for parameter in parameters)
+
     def add_up(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over all processes: the same bits in each of them."""
         if self.size == 1:

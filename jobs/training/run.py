@@ -93,7 +93,7 @@ class Run:
             partial(self._accumulate_gradients, n_trained, filler=batch.documents[:1]),
             pack=self.model.layout.pack,
         )
-        self.group.add_up([parameter.grad for parameter in self._parameters])
+        self.group.add_up_gradients(self._parameters)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._optimizer.step()
         # Waits for the device, once.
@@ -167,8 +167,7 @@ class Run:
             micro_batches: This process's; maybe none.
             filler: Run, and not counted, while other processes need a part of the base that is here.
         """
-        for parameter in self._parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.zero_grad()
         # The dropout of a step follows from the step, so that a resumed run drops the same.
         torch.manual_seed(self._seed * 1_000_003 + self.step)
         smoothing = self._asked.label_smoothing_factor
