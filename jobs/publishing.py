@@ -26,7 +26,7 @@ from schemas.proof import PROOF, Proof
 from schemas.training import CheckpointSaved, ModelChosen, TrainingDone
 from schemas.usage import Used
 from serving.adapters import inspect_adapter
-from serving.proof import measure_base, prove
+from serving.proof import Baseline, ProofReport, measure_base, prove
 from serving.vllm import NotOffered, Vllm
 
 logger = logging.getLogger(__name__)
@@ -91,10 +91,8 @@ async def publish(
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
     base_name = await engines.base_name(base)
     notes = await _check_rendering(vllm, base, adapter, base_name=base_name)
-    baseline = await early.on(proof) or await measure_base(vllm, proof, base=base_name)
-    await engines.ensure(base, adapter)
     try:
-        report = await prove(vllm, proof, base=base_name, adapter=adapter.id, baseline=baseline)
+        report = await _proven(claim, base, adapter, proof, baseline=await early.on(proof))
         logger.info("proven: job_id=%s %s", claim.job_id, report)
         notes += [
             events.noted(f"proof-{number}", warning, level="warn")
@@ -104,6 +102,43 @@ async def publish(
     except BaseException:
         await engines.unload(base.name, adapter.id)
         raise
+
+
+async def _proven(
+    claim: Claim,
+    base: BaseModelInfo,
+    adapter: AdapterRef,
+    proof: Proof,
+    *,
+    baseline: Baseline | None,
+) -> ProofReport:
+    """Load an adapter and prove it.
+
+    Args:
+        claim: Of its job.
+        base: Its base.
+        adapter: Kept.
+        proof: What the trainer knows.
+        baseline: The engine's base, measured ahead; None: measured now.
+
+    Raises:
+        JobFailure: It is not proven.
+        ModelServerUnavailable: The engine is not there.
+    """
+    engines = claim.services.engines
+    vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
+    base_name = await engines.base_name(base)
+    now = baseline or await measure_base(vllm, proof, base=base_name)
+    await engines.ensure(base, adapter)
+    try:
+        return await prove(vllm, proof, base=base_name, adapter=adapter.id, baseline=now)
+    except JobFailure:
+        if baseline is None:
+            raise
+    # Training may have taken hours, in which the operator gave the engine another base or dtype: what it
+    # holds today decides.
+    await engines.unload(base.name, adapter.id)
+    return await _proven(claim, base, adapter, proof, baseline=None)
 
 
 async def _check_rendering(

@@ -12,6 +12,7 @@ from jobs.training.process import (
     PREEMPTED,
     Preempted,
     Preemption,
+    Spoiled,
     claim_stdout,
     configure_libraries,
     die_with_parent,
@@ -51,6 +52,8 @@ def main() -> int:
         report = emit if group.is_first else _say_nothing
         train(spec, emit=report, preemption=preemption, group=group)
         group.leave()
+    except Spoiled:
+        return 1  # an attempt that failed: members do not remember how much they can run at once
     except Preempted:
         return PREEMPTED
     except Exception as exc:
