@@ -82,3 +82,15 @@ def test_what_is_kept_is_read_again(tmp_path: Path):
 
     assert Result.read(tmp_path / "a.json") == result
     assert Task.from_json(task.to_json()) == task
+
+
+def test_a_result_is_read_as_it_was_kept(tmp_path):
+    """What an interrupted run finds again stands in the same row of the table."""
+    configuration = Configuration("LoRA q, v", 1e-3, rank=2, target_modules=("q_proj", "v_proj"))
+    result = Result(configuration, 1, Trained("model", 10, 20, 3.0, 40), seen=0.5, unseen=0.25)
+    result.write(tmp_path / "kept.json")
+
+    found = Result.read(tmp_path / "kept.json")
+
+    assert found == result
+    assert hash(found.configuration) == hash(configuration)

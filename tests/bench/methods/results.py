@@ -17,6 +17,12 @@ class Configuration:
     target_modules: tuple[str, ...] | None = None
     """Layers with an adapter; None: every linear one but the head."""
 
+    @classmethod
+    def of(cls, values: dict) -> Self:
+        """Return what JSON made of one."""
+        names = values["target_modules"]
+        return cls(**values | {"target_modules": None if names is None else tuple(names)})
+
     @property
     def is_full(self) -> bool:
         return self.rank == 0
@@ -42,10 +48,7 @@ class Task:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        shape = values.pop("configuration")
-        if shape["target_modules"] is not None:
-            shape["target_modules"] = tuple(shape["target_modules"])
-        return cls(configuration=Configuration(**shape), **values)
+        return cls(configuration=Configuration.of(values.pop("configuration")), **values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Result:
         """Read what `write` kept."""
         values = json.loads(path.read_text(encoding="utf-8"))
         return cls(
-            configuration=Configuration(**values.pop("configuration")),
+            configuration=Configuration.of(values.pop("configuration")),
             trained=Trained(**values.pop("trained")),
             **values,
         )
