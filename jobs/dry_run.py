@@ -11,6 +11,7 @@ from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
 from jobs.job_requests import Accepted, accept
 from jobs.keys import Caller
 from jobs.lora_layers import LinearLayers, layers_of
+from jobs.memory_fit import expected_bytes
 from jobs.services import Services
 from schemas.bases import BaseModelInfo
 from schemas.dry_run import (
@@ -135,7 +136,7 @@ def _told(
         n_steps=_steps(resolved, file) if resolved else None,
         trained_tokens=tokens,
         seconds=_seconds(base, tokens, measured),
-        memory_bytes=_memory(base, measured),
+        memory_bytes=_memory(base, training, measured),
     )
 
 
@@ -163,13 +164,24 @@ def _seconds(base: BaseModelInfo, tokens: int | None, measured: Sequence[Event])
     return Estimate(value=round(tokens / rate, 1), basis=basis)
 
 
-def _memory(base: BaseModelInfo, measured: Sequence[Event]) -> Estimate:
+def _memory(base: BaseModelInfo, training: FileFindings, measured: Sequence[Event]) -> Estimate:
     """The trainer fills passes up to a fixed number of tokens, so that one job holds what another does."""
     peaks = [peak for event in measured if (peak := event.data.get("peak_memory_bytes"))]
     if not peaks:
-        return _unknown(base)
+        return _expected(base, training)
     return Estimate(
         value=float(max(peaks)), basis=f"The most that was seen in {_last_jobs(base, measured)}."
+    )
+
+
+def _expected(base: BaseModelInfo, training: FileFindings) -> Estimate:
+    n_bytes = expected_bytes(base, training)
+    if n_bytes is None:
+        return _unknown(base)
+    return Estimate(
+        value=float(n_bytes),
+        basis=f"Estimated from the shape of {base.name} and the longest example: no job has been trained "
+        "on it here since this is measured.",
     )
 
 

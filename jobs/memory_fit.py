@@ -6,9 +6,12 @@ from typing import Final
 
 from jobs.memory_estimate import PROCESS_BYTES, Shape, tokens_that_fit
 from schemas.bases import BaseModelInfo
+from schemas.dry_run import FileFindings
 from schemas.errors import JobFailure
 
 _RANK: Final = 16
+_AT_ONCE: Final = 2048
+"""Tokens that a trainer on a CPU runs at once, where there is room (`jobs.training.room`)."""
 _BFLOAT16: Final = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of a processor that multiplies in it: of x86, and Arm's (`jobs.training.model.fast_dtype`)."""
 _WITH_KERNELS: Final = {"llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text"}
@@ -24,6 +27,32 @@ def is_for_trainers_alone(root: Path = Path("/")) -> bool:
         root: Below which `proc` and `dev` are mounted.
     """
     return any((root / name).exists() for name in _ACCELERATORS)
+
+
+def expected_bytes(base: BaseModelInfo, findings: FileFindings) -> int | None:
+    """Return what a trainer holds at its peak with a file; None where that cannot be told.
+
+    Args:
+        base: That is tuned.
+        findings: What the training file holds.
+    """
+    shape = Shape.read(base.directory)
+    if shape is None or is_for_trainers_alone() or not findings.tokens:
+        return None
+    bytes_each = bytes_of_a_number()
+    n_tokens = max(findings.longest_example, min(_AT_ONCE, findings.tokens))
+    return (
+        PROCESS_BYTES
+        + shape.weights_bytes(base.n_parameters, bytes_each=bytes_each)
+        + shape.adapter_bytes(rank=_RANK)
+        + shape.step_bytes(
+            n_tokens=n_tokens,
+            n_trained=n_tokens * findings.trained_tokens // findings.tokens,
+            longest=findings.longest_example,
+            bytes_each=bytes_each,
+            has_kernels=base.model_type in _WITH_KERNELS,
+        )
+    )
 
 
 def warn_of_memory(

@@ -137,12 +137,14 @@ def test_a_bad_validation_file(dry) -> None:
 
 
 def test_estimates_are_measured(dry) -> None:
-    """Unknown until a job has told of its speed and memory; then from the last ones."""
+    """Until a job has told of its speed and memory, one is unknown and one computed; then from the last ones."""
     client, settings = dry
     file = upload(client, *[GOOD] * 12)
     before = ask(client, file)
     assert before["seconds"]["value"] is None
     assert before["seconds"]["basis"].startswith("Not known: no job has been trained")
+    assert before["memory_bytes"]["basis"].startswith("Estimated from the shape of retune-nano")
+    assert 5e8 < before["memory_bytes"]["value"] < 1e9
     asyncio.run(_train(settings, tokens_per_second=100.0))
     after = ask(client, file)
     assert after["seconds"]["value"] == round(after["trained_tokens"] / 100, 1)
