@@ -34,7 +34,7 @@ async def other_kind(socket: WebSocket[None, None, State]) -> None:
 @pytest.mark.parametrize("handler", [undeclared, unforeseen, alike, other_kind])
 def test_an_undeclared_route_is_refused(handler: object) -> None:
     """Before the application serves anything, with the route's name."""
-    application = Litestar([handler], openapi_config=None)
+    application = Litestar([handler], openapi_config=None, logging_config=None)
     [path] = {route.path_format for route in application.routes}
     with pytest.raises(UndeclaredRoute, match=re.escape(path)):
         check_declared(application.routes)
