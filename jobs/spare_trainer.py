@@ -88,22 +88,16 @@ class SpareTrainer:
 
     async def prepare(self, warm_up: WarmUp) -> None:
         """Let a trainer warm up, unless one already has, memory is short, or none is wanted."""
-        if not self._is_wanted:
-            return
         async with self._lock:
             waiting = self._waiting
-            if waiting and waiting.warm_up == warm_up and await waiting.is_as_if_new():
-                return
-            await self._let_go()
-            try:
-                if await asyncio.to_thread(_has_room, warm_up.base_dir):
-                    self._log_path.parent.mkdir(parents=True, exist_ok=True)
-                    self._log_path.unlink(missing_ok=True)
-                    self._waiting = await _Waiting.start(
-                        warm_up, module=self._module, log_path=self._log_path
-                    )
-            except OSError as exc:
-                logger.warning("no trainer is kept warm: %r", exc)
+            if not (waiting and waiting.warm_up == warm_up and await waiting.is_as_if_new()):
+                await self._replace(warm_up)
+
+    async def prepare_if_none_waits(self, warm_up: WarmUp) -> None:
+        """Let a trainer warm up for a job that may never train: it takes no other base's place."""
+        async with self._lock:
+            if self._waiting is None or not await self._waiting.is_as_if_new():
+                await self._replace(warm_up)
 
     async def take(self, spec: TrainingSpec, *, log_path: Path, module: str) -> Process | None:
         """Give the waiting process its job; None where there is none that fits: one that does not is gone."""
@@ -143,6 +137,18 @@ class SpareTrainer:
         self._is_wanted = False
         async with self._lock:
             await self._let_go()
+
+    async def _replace(self, warm_up: WarmUp) -> None:
+        await self._let_go()
+        try:
+            if self._is_wanted and await asyncio.to_thread(_has_room, warm_up.base_dir):
+                self._log_path.parent.mkdir(parents=True, exist_ok=True)
+                self._log_path.unlink(missing_ok=True)
+                self._waiting = await _Waiting.start(
+                    warm_up, module=self._module, log_path=self._log_path
+                )
+        except OSError as exc:
+            logger.warning("no trainer is kept warm: %r", exc)
 
     async def _let_go(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -35,6 +35,7 @@ from jobs.webhooks.deliveries import Deliveries
 from schemas.errors import ApiError, JobFailure
 from schemas.fine_tuning import JobError
 from schemas.ids import new_id
+from schemas.training import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ class Worker:
         self._group.create_task(self._work(Claim(self._services, record), slot, work))
         if validating:
             # Beside the look at its files, which may take long.
-            self._group.create_task(self._warm_up(record.base))
+            prepare = self._spare.prepare_if_none_waits
+            self._group.create_task(self._warm_up(record.base, prepare))
         return True
 
     async def _work(self, claim: Claim, slot: str, work: Work) -> None:
@@ -132,20 +134,23 @@ class Worker:
             # What was just validated can be trained at once, without a word from Redis.
             await self.look(claim.job_id)
         else:
-            await self._warm_up(claim.record.base)
+            await self._warm_up(claim.record.base, self._spare.prepare)
 
     async def _warm_up_as_before(self) -> None:
         """Expect the next job on the base of the last one."""
         try:
-            await self._warm_up(await self._services.store.jobs.newest_base())
+            newest = await self._services.store.jobs.newest_base()
+            await self._warm_up(newest, self._spare.prepare)
         except (OSError, ApiError) as exc:
             logger.warning("no trainer is kept warm: %r", exc)
 
-    async def _warm_up(self, base_name: str | None) -> None:
+    async def _warm_up(
+        self, base_name: str | None, prepare: Callable[[WarmUp], Awaitable[None]]
+    ) -> None:
         """Have a trainer wait for the next job on a base, unless one trains, which needs the processor."""
         base = self._services.catalog.find(base_name) if base_name else None
         if base is not None and self._free["training"] == self._services.settings.worker_jobs:
-            await self._spare.prepare(warm_up_for(base, self._services.settings))
+            await prepare(warm_up_for(base, self._services.settings))
 
     async def _sweep(self) -> None:
         """Find work that no message told of: SQL is the truth."""

@@ -152,6 +152,22 @@ async def test_one_is_enough(spare, warm_up):
     await gone(waiting)
 
 
+async def test_a_job_that_may_never_train_takes_nobodys_place(spare, warm_up, tmp_path):
+    """While its files are looked at, a spare of another base stays; where none waits, or a dead one, it gets its own."""
+    other = warm_up.model_copy(update={"base_digest": "another"})
+    await spare.prepare(warm_up)
+    waiting = spare.pid
+    await spare.prepare_if_none_waits(other)
+    assert spare.pid == waiting
+    os.kill(waiting, signal.SIGKILL)
+    await gone(waiting)
+    await spare.prepare_if_none_waits(other)
+    assert spare.pid not in {None, waiting}
+    async with trainer(spare, spec(other)) as running:
+        assert spare.pid is None
+        assert [event async for event in running.events()]
+
+
 async def test_the_second_of_two_jobs_at_once_starts_cold(spare, warm_up):
     """A spare trains one job."""
     await spare.prepare(warm_up)
