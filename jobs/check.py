@@ -75,13 +75,18 @@ class CheckReport:
 
 
 def check(
-    path: Path, base: BaseModelInfo, *, hyperparameters: Hyperparameters | None = None
+    path: Path,
+    base: BaseModelInfo,
+    *,
+    max_rank: int,
+    hyperparameters: Hyperparameters | None = None,
 ) -> CheckReport:
     """Check a training file against a base, with the tokenizer and template that would train it.
 
     Args:
         path: JSON Lines.
         base: The model that would learn.
+        max_rank: Of an adapter, where it would be served.
         hyperparameters: As they would be asked for; all `"auto"` where None.
 
     Raises:
@@ -98,6 +103,7 @@ def check(
             TrainingFile(found.report.n_examples, found.report.loss_tokens),
             base,
             layers=layers_of(base.directory),
+            max_rank=max_rank,
         )
     return CheckReport(
         path=path,

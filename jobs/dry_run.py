@@ -50,7 +50,8 @@ async def dry_run(services: Services, caller: Caller, request: JobCreate) -> Dry
     findings = (await _ask(services, question)).files
     layers = await asyncio.to_thread(layers_of, base.directory)
     measured = await services.store.jobs.measured(base.name)
-    return _told(accepted, base, layers, findings, measured)
+    max_rank = services.settings.max_lora_rank
+    return _told(accepted, base, layers, findings, measured, max_rank=max_rank)
 
 
 async def _files(services: Services, caller: Caller, request: JobCreate) -> list[FileQuestion]:
@@ -111,6 +112,8 @@ def _told(
     layers: LinearLayers,
     findings: Sequence[FileFindings],
     measured: Sequence[Event],
+    *,
+    max_rank: int,
 ) -> DryRun:
     training, *rest = findings
     errors = [found.error for found in findings if found.error is not None]
@@ -119,7 +122,7 @@ def _told(
     resolved = None
     if not errors:
         goes_on = accepted.init_adapter_id is not None
-        resolved = resolve(asked, file, base, layers=layers, goes_on=goes_on)
+        resolved = resolve(asked, file, base, layers=layers, max_rank=max_rank, goes_on=goes_on)
     tokens = _tokens(resolved, file, training) if resolved else None
     return DryRun(
         model=accepted.model,

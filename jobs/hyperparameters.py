@@ -101,6 +101,7 @@ def resolve(
     base: BaseModelInfo,
     *,
     layers: LinearLayers,
+    max_rank: int,
     goes_on: bool = False,
 ) -> Resolved:
     """Return numbers for what is `"auto"`, and the others as they were asked for.
@@ -112,6 +113,7 @@ def resolve(
         file: What is trained on.
         base: That learns.
         layers: Its linear layers; empty: not known, and nothing is said of what an adapter holds.
+        max_rank: What the engines are started for.
         goes_on: Whether an earlier adapter is trained further; it keeps its shape.
     """
     reasons: list[str] = []
@@ -135,7 +137,7 @@ def resolve(
         f"The learning rate {rate:.1e}, times {multiplier:g}, is LoRA's for a {base.model_type} model "
         f"{base.hidden_size} wide and this batch."
     )
-    lora, optimizer = _lora(asked, layers), _optimizer(asked)
+    lora, optimizer = _lora(asked, layers, max_rank=max_rank), _optimizer(asked)
     changed = targeted(layers, lora.target_modules)
     reasons += [_schedule_in_words(optimizer), _adapter_in_words(lora, changed, goes_on=goes_on)]
     return Resolved(
@@ -146,7 +148,9 @@ def resolve(
         lora=lora,
         optimizer=optimizer,
         reasons=reasons,
-        warnings=[] if goes_on else _too_small(lora, changed, file.n_trained_tokens),
+        warnings=[]
+        if goes_on
+        else _too_small(lora, changed, file.n_trained_tokens, max_rank=max_rank),
     )
 
 
@@ -183,8 +187,8 @@ def _base_rate(hidden_size: int, model_type: str) -> float:
     return float(_FULL_RATE * _LORA_FACTOR * (_REFERENCE_WIDTH / hidden_size) ** exponent)
 
 
-def _lora(asked: Hyperparameters, layers: LinearLayers) -> LoraSpec:
-    rank = asked.lora_rank or _RANK
+def _lora(asked: Hyperparameters, layers: LinearLayers, *, max_rank: int) -> LoraSpec:
+    rank = asked.lora_rank or min(_RANK, max_rank)
     use_rslora = bool(asked.use_rslora)
     alpha = asked.lora_alpha or (_RSLORA_ALPHA if use_rslora else _ALPHA_OF_RANK * rank)
     return LoraSpec(
@@ -223,7 +227,9 @@ def _adapter_in_words(lora: LoraSpec, changed: LinearLayers, *, goes_on: bool) -
     return f"{kind} of rank {lora.rank} and alpha {lora.alpha} on {where}{held}."
 
 
-def _too_small(lora: LoraSpec, changed: LinearLayers, n_trained_tokens: int) -> list[str]:
+def _too_small(
+    lora: LoraSpec, changed: LinearLayers, n_trained_tokens: int, *, max_rank: int
+) -> list[str]:
     """Warn where an adapter has fewer parameters than there are tokens to learn.
 
     From there on LoRA falls behind full fine-tuning ("LoRA Without Regret", 2025: a parameter holds
@@ -236,6 +242,17 @@ def _too_small(lora: LoraSpec, changed: LinearLayers, n_trained_tokens: int) -> 
     warning = (
         f"The file has {n_trained_tokens:,} tokens to learn from, the adapter {n_parameters:,} "
         "parameters. With fewer parameters than tokens, LoRA learns less of a file than it could: "
-        f"lora_rank {enough} would hold them."
     )
-    return [warning]
+    return [warning + _larger(lora.rank, enough, max_rank=max_rank)]
+
+
+def _larger(rank: int, enough: int, *, max_rank: int) -> str:
+    """Return which rank to ask for: none that would be refused."""
+    if enough <= max_rank:
+        return f"lora_rank {enough} would hold them."
+    limit = (
+        f"the highest that this server takes (RETUNE_MAX_LORA_RANK); {enough} would hold them all"
+    )
+    if rank >= max_rank:
+        return f"lora_rank {rank} is {limit}."
+    return f"lora_rank {max_rank} comes closest, {limit}."

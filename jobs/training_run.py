@@ -72,6 +72,7 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
         ),
         base,
         layers=await asyncio.to_thread(layers_of, base.directory),
+        max_rank=services.settings.max_lora_rank,
         goes_on=record.plan.init_adapter_id is not None,
     )
     await claim.change(lambda record: _with_numbers(record, resolved))

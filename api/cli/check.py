@@ -19,9 +19,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", default="smollm2-135m", help="the base (default: %(default)s)")
     options = parser.parse_args(arguments)
     console = Console()
-    catalog = load_catalog(settings_from())
+    settings = settings_from()
+    catalog = load_catalog(settings)
     try:
-        report = check(options.file, catalog.get(options.model))
+        base = catalog.get(options.model)
+        report = check(options.file, base, max_rank=settings.max_lora_rank)
     except InvalidRequest as exc:
         names = ", ".join(base.name for base in catalog.all())
         console.print(f"{exc.message} Offered here: {names}.", markup=False)

@@ -35,7 +35,7 @@ def checked(tmp_path, base):
     def run(content, base=base, **keys):
         path = tmp_path / "data.jsonl"
         path.write_bytes(content)
-        return check(path, base, **keys)
+        return check(path, base, **{"max_rank": 64} | keys)
 
     return run
 

@@ -32,7 +32,9 @@ def base(hidden_size=576, model_type="llama"):
 def resolved(n_examples, asked=AUTO, hidden_size=576, model_type="llama", **more):
     file = TrainingFile(n_examples, n_trained_tokens=more.pop("n_trained_tokens", 0))
     layers = more.pop("layers", {})
-    return resolve(asked, file, base(hidden_size, model_type), layers=layers, **more)
+    max_rank = more.pop("max_rank", 64)
+    found = base(hidden_size, model_type)
+    return resolve(asked, file, found, layers=layers, max_rank=max_rank, **more)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +224,32 @@ def test_an_adapter_that_is_too_small_is_warned_of(n_tokens, is_warned):
         "LoRA of rank 16 and alpha 32 on every linear layer: 325,632 parameters."
     )
     assert [("lora_rank 17" in warning) for warning in found.warnings] == [True] * is_warned
+
+
+@pytest.mark.parametrize(
+    ("rank", "max_rank", "advice"),
+    [
+        (16, 17, "lora_rank 17 would hold them."),
+        (8, 16, "lora_rank 16 comes closest, the highest that this server takes (RETUNE_MAX_LORA_RANK); 17 would"),
+        (16, 16, "lora_rank 16 is the highest that this server takes (RETUNE_MAX_LORA_RANK); 17 would hold"),
+    ],
+)  # fmt: skip
+def test_no_rank_is_advised_that_would_be_refused(rank, max_rank, advice):
+    """Where the server takes none that is high enough, the warning says so and names its highest."""
+    (warning,) = resolved(
+        100,
+        Hyperparameters(lora_rank=rank),
+        n_trained_tokens=325_633,
+        layers=layers_of(NANO_DIRECTORY),
+        max_rank=max_rank,
+    ).warnings
+    assert advice in warning
+
+
+def test_the_rank_that_nobody_chose_is_served():
+    """A server of lower rank than the usual one trains with its own highest."""
+    found = resolved(100, max_rank=8)
+    assert (found.lora.rank, found.lora.alpha) == (8, 16)
 
 
 def test_fewer_layers_hold_less():
