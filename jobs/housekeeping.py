@@ -6,6 +6,8 @@ from typing import Final
 from jobs import files, stored_completions, uploads
 from jobs.batch_lifecycle import is_over
 from jobs.lifecycle import is_terminal
+from jobs.reports.kept import PREFIX, forget_answers
+from jobs.reports.states import is_open
 from jobs.responses import operations as responses
 from jobs.services import Services
 from schemas.errors import BatchNotFound, JobNotFound
@@ -35,6 +37,8 @@ async def tidy(services: Services, *, now: int) -> None:
     for work_id in services.blobs.work_ids():
         if work_id.startswith("batch_"):
             await _tidy_batch(services, work_id)
+        elif work_id.startswith(PREFIX):
+            await _tidy_report(services, work_id.removeprefix(PREFIX))
         else:
             await _tidy_job(services, work_id, now=now)
 
@@ -55,6 +59,15 @@ async def _tidy_batch(services: Services, batch_id: str) -> None:
         return  # another database's: not ours to delete
     if is_over(batch.status):
         await services.blobs.delete_work_dir(batch_id)
+
+
+async def _tidy_report(services: Services, job_id: str) -> None:
+    try:
+        job = (await services.store.jobs.get(job_id)).job
+    except JobNotFound:
+        return  # another database's: not ours to delete
+    if not is_open(job.report):
+        await forget_answers(services.blobs, job_id)
 
 
 def is_done_with(job: Job, *, now: int) -> bool:

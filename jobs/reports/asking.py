@@ -5,7 +5,7 @@ the report. Its device time is bounded by `RETUNE_REPORT_EXAMPLES` and `RETUNE_R
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +42,7 @@ async def ask_all(
     tuned: ChatTarget,
     turns: Turns,
     seconds: float,
+    keep: Callable[[int, Answers | NotAskable], None],
 ) -> dict[int, Answers | NotAskable]:
     """Return what became of each question; those that have no answer in time are absent.
 
@@ -52,9 +53,10 @@ async def ask_all(
         tuned: The other, on the same engine.
         turns: At that engine; they come one by one while clients ask it.
         seconds: After which nothing more is asked.
+        keep: Told of each outcome as it comes.
 
     Raises:
-        ModelServerUnavailable: The engine went away; all may be asked again.
+        ModelServerUnavailable: The engine went away; what was not kept may be asked again.
     """
     found: dict[int, Answers | NotAskable] = {}
     pending = iter(questions.items())
@@ -62,16 +64,17 @@ async def ask_all(
     async def ask_on() -> None:
         # One question after the other, of both models: when the time is over, hardly one has half an answer.
         for number, question in pending:
-            await answer(number, question)
+            found[number] = await answer(question)
+            keep(number, found[number])
 
-    async def answer(number: int, question: Question) -> None:
+    async def answer(question: Question) -> Answers | NotAskable:
         try:
             said = [await _ask(services, target, question, turns) for target in (base, tuned)]
-            found[number] = Answers(*said)
         except InvalidRequest as exc:
-            found[number] = NotAskable("refused", exc.message)
+            return NotAskable("refused", exc.message)
         except _EngineFails as exc:
-            found[number] = NotAskable("no_answer", str(exc))
+            return NotAskable("no_answer", str(exc))
+        return Answers(*said)
 
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:

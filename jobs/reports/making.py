@@ -1,4 +1,4 @@
-"""One report: its examples chosen, asked, measured and written down. Safe to do again from the start."""
+"""One report: its examples chosen, asked, measured and written down. Safe to do again; what was answered is kept."""
 
 import os
 import time
@@ -19,6 +19,7 @@ from jobs.graders.children import ChildFailed
 from jobs.holding_out import places_held_out
 from jobs.rendering import Renderer
 from jobs.reports.asking import Answers, ask_all
+from jobs.reports.kept import KeptAnswers
 from jobs.reports.reading import notes_on, pairs_shown
 from jobs.reports.sample import Chosen, NotAskable, choose, numbers_found_in
 from jobs.reports.states import ended
@@ -154,21 +155,26 @@ async def _choose(claim: Claim, target: ChatTarget, origin: Origin) -> Chosen:
 async def _asked(
     claim: Claim, chosen: Chosen, base: ChatTarget, tuned: ChatTarget, pace: Pace
 ) -> dict[int, Answers | NotAskable]:
-    """Return what became of every chosen example."""
+    """Return what became of every chosen example, in this try or an earlier one."""
     services = claim.services
-    await services.engines.ready(base.base)
+    kept = KeptAnswers(services.blobs, claim.job_id, of=tuned.fingerprint)
+    known = {n: found for n, found in (await kept.read()).items() if n in chosen.questions}
     # Shuffled: what is answered when the time is over is from all over the file, not from its beginning.
-    questions = list(chosen.questions.items())
+    questions = [each for each in chosen.questions.items() if each[0] not in known]
     Random(claim.record.job.seed).shuffle(questions)  # noqa: S311 - to be repeated, not to be secret
-    found = await ask_all(
-        services,
-        dict(questions),
-        base=base,
-        tuned=tuned,
-        turns=await pace.look(base.base),
-        seconds=services.settings.report_seconds,
-    )
-    return dict.fromkeys(chosen.questions, _LATE) | chosen.left_out | found
+    if questions:
+        await services.engines.ready(base.base)
+        with kept.journal(claim.record.attempt) as journal:
+            known |= await ask_all(
+                services,
+                dict(questions),
+                base=base,
+                tuned=tuned,
+                turns=await pace.look(base.base),
+                seconds=services.settings.report_seconds,
+                keep=journal.keep,
+            )
+    return dict.fromkeys(chosen.questions, _LATE) | chosen.left_out | known
 
 
 def _cases(chosen: Chosen, found: Mapping[int, Answers | NotAskable]) -> dict[int, Case]:

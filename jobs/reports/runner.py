@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from jobs.batch_pace import Pace
 from jobs.claims import LEASE, Claim, held
 from jobs.reports.asking import AT_A_TIME
+from jobs.reports.kept import forget_answers
 from jobs.reports.making import NothingToCompare, NotMeasured, make
-from jobs.reports.states import again, begun, ended, given_back
+from jobs.reports.states import again, begun, ended, given_back, is_open
 from jobs.services import Services
 from jobs.store.jobs import Change, Outcome
 from jobs.store.records import Fenced
@@ -57,8 +58,9 @@ class ReportRunner:
     async def _take(self, group: asyncio.TaskGroup) -> None:
         jobs, now = self._services.store.jobs, time.time()
         for job_id in await jobs.reports_due(now=now, limit=_MAX_HELD - self._held):
-            record = await jobs.claim_report(job_id, begun, owner=self._owner, now=now, lease=LEASE)
-            if record is not None:
+            begin = partial(begun, now=now)
+            record = await jobs.claim_report(job_id, begin, owner=self._owner, now=now, lease=LEASE)
+            if record is not None and record.owner == self._owner:
                 self._held += 1
                 group.create_task(self._work(Claim(self._services, record)))
 
@@ -80,6 +82,12 @@ class ReportRunner:
 
 async def see_through(claim: Claim, pace: Pace) -> None:
     """Make a claimed job's report, or write down why there is none; never leave it hanging."""
+    await _try(claim, pace)
+    if not is_open(claim.record.job.report):
+        await forget_answers(claim.services.blobs, claim.job_id)
+
+
+async def _try(claim: Claim, pace: Pace) -> None:
     try:
         async with held(claim):
             await make(claim, pace)

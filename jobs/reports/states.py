@@ -2,8 +2,8 @@
 
 pending → running → done
    ↑         ├→ skipped: there is nothing to compare
-   ├─────────┤  (its worker left, or something failed that may pass)
-             └→ failed
+   ├─────────┤  (its worker left or died, or something failed that may pass)
+             └→ failed, after too many of these
 The job itself stays `succeeded`, and tells no event of any of this: its last is the one that OpenAI's clients wait for.
 """
 
@@ -16,8 +16,16 @@ from schemas.report import JobReport
 BEGIN_AFTER: Final = 3.0
 """Seconds from the job's end to its report: whoever waits for the model asks it first."""
 MAX_FAILURES: Final = 8
+_A_DEATH: Final = 2
+"""Failures that the death of a worker counts for: what was trained beside the report died with it."""
 _BACKOFF: Final = 5.0
 _MAX_BACKOFF: Final = 300.0
+_DIED: Final = "The worker that made it was killed, perhaps because memory ran out."
+
+
+def is_open(report: JobReport | None) -> bool:
+    """Whether a report is still to be made."""
+    return report is not None and report.status in {"pending", "running"}
 
 
 def awaited(record: JobRecord, *, n_examples: int, now: float) -> JobRecord:
@@ -35,8 +43,19 @@ def awaited(record: JobRecord, *, n_examples: int, now: float) -> JobRecord:
     return _with_report(waiting, JobReport(status="pending"))
 
 
-def begun(record: JobRecord) -> Outcome:
-    """A worker has it."""
+def begun(record: JobRecord, *, now: float) -> Outcome:
+    """A worker has it, unless it has cost too many workers their lives, or another one just now.
+
+    Args:
+        record: Of the job, claimed.
+        now: Unix seconds.
+    """
+    report = record.job.report
+    if report is not None and report.status == "running":  # whoever had it said nothing more
+        record = record.model_copy(update={"infra_failures": record.infra_failures + _A_DEATH})
+        # The first may have been killed by hand, and goes on at once; a report that kills has to wait.
+        if record.infra_failures > _A_DEATH:
+            return _waiting(record, reason=_DIED, now=now)
     return Outcome(record=_with_report(record, JobReport(status="running")))
 
 
@@ -52,14 +71,17 @@ def ended(record: JobRecord, report: JobReport) -> JobRecord:
 
 def again(record: JobRecord, *, reason: str, now: float) -> Outcome:
     """Try again later, or give up after too many times."""
-    failures = record.infra_failures + 1
-    if failures >= MAX_FAILURES:
-        told = f"{reason} It was tried {failures} times."
+    failed = record.model_copy(update={"infra_failures": record.infra_failures + 1})
+    return _waiting(failed, reason=reason, now=now)
+
+
+def _waiting(record: JobRecord, *, reason: str, now: float) -> Outcome:
+    if record.infra_failures >= MAX_FAILURES:
+        told = f"{reason} It was given up after too many failures; the job and its model are as they were."
         return Outcome(record=ended(record, JobReport(status="failed", reason=told)))
-    pause = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
+    pause = min(_MAX_BACKOFF, _BACKOFF * 2 ** (record.infra_failures - 1))
     waiting = _with_report(record, JobReport(status="pending", reason=reason))
-    later = {"infra_failures": failures, "next_run_at": now + pause}
-    return Outcome(record=_released(waiting).model_copy(update=later))
+    return Outcome(record=_released(waiting).model_copy(update={"next_run_at": now + pause}))
 
 
 def _with_report(record: JobRecord, report: JobReport) -> JobRecord:
