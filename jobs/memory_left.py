@@ -1,9 +1,8 @@
 """How much memory this machine, or the container that we are in, still has to give."""
 
 from pathlib import Path
-from typing import Final
 
-_CGROUP: Final = "sys/fs/cgroup"
+from jobs.control_group import own_group
 
 
 def memory_left(root: Path = Path("/")) -> int | None:
@@ -25,7 +24,7 @@ def memory_total(root: Path = Path("/")) -> int | None:
 
 def _limit(root: Path) -> int | None:
     try:
-        limit = (root / _CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        limit = (own_group(root) / "memory.max").read_text(encoding="ascii").strip()
     except OSError:
         return None
     return int(limit) if limit.isdigit() else None
@@ -39,15 +38,16 @@ def _of_machine(root: Path) -> int | None:
 
 def _of_container(root: Path) -> int | None:
     """Return what control group v2 leaves us, where it sets a limit."""
+    group = own_group(root)
     try:
-        limit = (root / _CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((root / _CGROUP / "memory.current").read_text(encoding="ascii"))
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
     if limit == "max":
         return None
     # Files read and not in use are given up when memory is asked for.
-    cached = _field(root / _CGROUP / "memory.stat", "inactive_file") or 0
+    cached = _field(group / "memory.stat", "inactive_file") or 0
     return int(limit) - used + cached
 
 

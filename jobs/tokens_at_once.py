@@ -42,11 +42,11 @@ def keep_tokens_at_once(work_dir: Path, kept: TokensAtOnce) -> None:
     unfinished.replace(work_dir / _NAME)
 
 
-def halve_after_kill(work_dir: Path) -> int | None:
-    """Let the next attempt run half as many tokens at once, or keep less of a single row; return how many.
+def halve_after_kill(work_dir: Path) -> TokensAtOnce | None:
+    """Let the next attempt run half as many tokens at once, or keep less of a single row.
 
     Returns:
-        None where the trainer was killed before it had rows: there is nothing to halve.
+        What it begins with; None where the trainer was killed before it had rows: there is nothing to halve.
 
     Raises:
         JobFailure: `out_of_memory`: a single row ran alone, and nothing of it was kept.
@@ -55,14 +55,14 @@ def halve_after_kill(work_dir: Path) -> int | None:
     if kept is None:
         return None
     if kept.tokens < kept.longest:
-        if not kept.recomputes:
-            keep_tokens_at_once(work_dir, kept.model_copy(update={"recomputes": True}))
-            return kept.tokens
-        raise JobFailure(
-            f"A single example of {kept.longest:,} tokens does not fit into this worker's memory: the "
-            "system ended the trainer. Shorten the longest examples, or choose a smaller base.",
-            code="out_of_memory",
-        )
-    halved = kept.model_copy(update={"tokens": kept.tokens // 2})
-    keep_tokens_at_once(work_dir, halved)
-    return halved.tokens
+        if kept.recomputes:
+            raise JobFailure(
+                f"A single example of {kept.longest:,} tokens does not fit into this worker's memory: the "
+                "system ended the trainer. Shorten the longest examples, or choose a smaller base.",
+                code="out_of_memory",
+            )
+        less = kept.model_copy(update={"recomputes": True})
+    else:
+        less = kept.model_copy(update={"tokens": kept.tokens // 2})
+    keep_tokens_at_once(work_dir, less)
+    return less

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from jobs.memory_kills import count_memory_kills
+from jobs.memory_kills import MemoryKills
 from jobs.spare_trainer import SpareTrainer
 from jobs.trainer_process import launch, send_signal, trainer_environment
 from schemas.training import (
@@ -35,6 +35,10 @@ class TrainerOutOfMemory(TrainerDied):
     """The kernel ended the trainer, because there was no memory left."""
 
 
+class TrainerNeedsLess(Exception):
+    """The trainer was ended for memory, and the next attempt takes less of it; the message says how."""
+
+
 class TrainerLeft(Exception):
     """The trainer saved a resume point and went, as it was asked to; nothing is wrong."""
 
@@ -42,13 +46,10 @@ class TrainerLeft(Exception):
 class Trainer:
     """A running trainer."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, *, memory_kills: Callable[[], int]
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, *, memory_kills: MemoryKills) -> None:
         self._process = process
         self._is_asked = False
         self._memory_kills = memory_kills
-        self._kills_before = memory_kills()
 
     @property
     def pid(self) -> int:
@@ -71,13 +72,14 @@ class Trainer:
             except ValidationError as exc:
                 raise TrainerDied(f"The trainer wrote what is no event: {line[:200]!r}") from exc
             is_over = isinstance(event, TrainingDone | TrainingFailed)
+            self._memory_kills.look()
             yield event
         status = await self._process.wait()
         if is_over:
             return
         if status == PREEMPTED:
             raise TrainerLeft
-        if status == -signal.SIGKILL and self._memory_kills() > self._kills_before:
+        if status == -signal.SIGKILL and self._memory_kills.has_just_killed:
             raise TrainerOutOfMemory("The system ended the trainer, because memory ran out.")
         raise TrainerDied(_how_it_ended(status))
 
@@ -111,7 +113,7 @@ async def start_trainer(
     log_path: Path,
     module: str = "jobs.training",
     spare: SpareTrainer | None = None,
-    memory_kills: Callable[[], int] = count_memory_kills,
+    memory_kills: MemoryKills | None = None,
 ) -> AsyncGenerator[Trainer]:
     """Start a trainer, warm where one waits; at the end it is gone, whatever happened.
 
@@ -120,13 +122,13 @@ async def start_trainer(
         log_path: Takes its standard error.
         module: What to run; tests pass a stand-in.
         spare: May have one that has warmed up.
-        memory_kills: Grows each time that the kernel ends a process for memory.
+        memory_kills: Tells whether the kernel ends processes for memory; None: this kernel's counters.
     """
     process = await spare.take(spec, log_path=log_path, module=module) if spare else None
     is_warm = process is not None
     if process is None:
         process = await launch(module, log_path=log_path, environment=trainer_environment())
-    trainer = Trainer(process, memory_kills=memory_kills)
+    trainer = Trainer(process, memory_kills=memory_kills or MemoryKills())
     logger.info("trainer started: pid=%s warm=%s", trainer.pid, is_warm)
     try:
         if not is_warm:

@@ -19,8 +19,15 @@ from jobs.publishing import publish, publish_checkpoint
 from jobs.spare_trainer import SpareTrainer
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord
-from jobs.tokens_at_once import halve_after_kill
-from jobs.trainer import Trainer, TrainerDied, TrainerLeft, TrainerOutOfMemory, start_trainer
+from jobs.tokens_at_once import TokensAtOnce, halve_after_kill
+from jobs.trainer import (
+    Trainer,
+    TrainerDied,
+    TrainerLeft,
+    TrainerNeedsLess,
+    TrainerOutOfMemory,
+    start_trainer,
+)
 from jobs.trainer_process import trainer_module, trainer_threads
 from jobs.wandb_mirror import Mirror, mirrored
 from schemas.bases import BaseModelInfo
@@ -54,6 +61,7 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
 
     Raises:
         JobFailure: It cannot be trained, or what was trained does not act.
+        TrainerNeedsLess: The trainer was ended for memory; another attempt takes less of it.
         TrainerDied: The trainer was killed; another attempt goes on from its last resume point.
         TrainerLeft: It saved one and went, because the user wants a pause.
         ModelServerUnavailable: The engine did not come up to prove the model.
@@ -108,7 +116,10 @@ async def _trained(
                 models = _Models(claim, n_epochs=spec.n_epochs)
                 return await _follow(trainer, log, models)
         except TrainerOutOfMemory as exc:
-            raise TrainerDied(await _with_less(exc, spec.work_dir)) from exc
+            less = await asyncio.to_thread(halve_after_kill, spec.work_dir)
+            if less is None:
+                raise
+            raise TrainerNeedsLess(f"{exc} {_in_words(less)}") from exc
         except asyncio.CancelledError:
             # Told to stop: save and go on elsewhere. Cancelled: the device at once.
             await trainer.stop(grace=0 if claim.is_lost else _STOP_GRACE)
@@ -144,16 +155,16 @@ async def _follow(
     raise AssertionError("Trainer.events() ends with done or failed, or raises")
 
 
-async def _with_less(exc: TrainerOutOfMemory, work_dir: Path) -> str:
-    """Let the next attempt need less memory; return what to tell of it.
-
-    Raises:
-        JobFailure: `out_of_memory`: there is no less.
-    """
-    tokens = await asyncio.to_thread(halve_after_kill, work_dir)
-    if tokens is None:
-        return str(exc)
-    return f"{exc} The next attempt runs at most {tokens:,} tokens at once; the batch size stays."
+def _in_words(less: TokensAtOnce) -> str:
+    if less.tokens < less.longest:
+        return (
+            f"The longest example, of {less.longest:,} tokens, ran alone: the next attempt computes "
+            "intermediate results twice instead of keeping them. What is learned stays the same."
+        )
+    return (
+        f"The next attempt runs at most {less.tokens:,} tokens at once. What is learned stays the same, the "
+        "batch size too."
+    )
 
 
 class _Models:

@@ -27,7 +27,7 @@ from jobs.spare_trainer import SpareTrainer
 from jobs.store.batches import BatchRecord
 from jobs.store.jobs import Outcome
 from jobs.store.records import Fenced, JobRecord, WorkerRecord
-from jobs.trainer import TrainerDied, TrainerLeft
+from jobs.trainer import TrainerDied, TrainerLeft, TrainerNeedsLess, TrainerOutOfMemory
 from jobs.trainer_process import warm_up_for
 from jobs.training_run import train
 from jobs.validation import validate
@@ -46,6 +46,13 @@ _BEAT_EVERY: Final = 5.0
 _TIDY_EVERY: Final = 60.0
 _BACKOFF: Final = 5.0
 _MAX_BACKOFF: Final = 120.0
+
+_INTERNAL: Final = JobFailure("The job failed due to an internal error.", code="server_error")
+_TOO_LARGE: Final = JobFailure(
+    "The base model does not fit into what this worker's machine has left of its memory. Choose a smaller "
+    "base, or give the worker more memory.",
+    code="out_of_memory",
+)
 
 Work = Callable[[Claim], Awaitable[None]]
 
@@ -239,9 +246,13 @@ async def see_through(claim: Claim, work: Work) -> None:
         await _if_ours(claim, partial(_failed, failure=failure))
     except TrainerLeft:
         await _if_ours(claim, _given_back)
+    except TrainerNeedsLess as exc:
+        logger.warning("will be taken up with less: job_id=%s %r", claim.job_id, exc)
+        await _if_ours(claim, partial(_with_less, reason=str(exc)))
     except (TrainerDied, ApiError, OSError) as exc:
         logger.warning("will be taken up again: job_id=%s %r", claim.job_id, exc)
-        await _if_ours(claim, partial(_again, reason=str(exc)))
+        in_the_end = _TOO_LARGE if isinstance(exc, TrainerOutOfMemory) else _INTERNAL
+        await _if_ours(claim, partial(_again, reason=str(exc), in_the_end=in_the_end))
     except asyncio.CancelledError:
         # We are told to stop: another worker may go on at once.
         await _if_ours(claim, _given_back)
@@ -280,17 +291,23 @@ def _failed(record: JobRecord, *, failure: JobFailure) -> Outcome:
     return Outcome(record=_released(record, job=job), events=[events.failed(failure.message)])
 
 
-def _again(record: JobRecord, *, reason: str) -> Outcome:
+def _with_less(record: JobRecord, *, reason: str) -> Outcome:
+    """Go on from the last resume point at once: no failure of ours, and of less there is an end."""
+    told = events.noted(f"memory-kill-{record.attempt}", reason, level="warn")
+    if _can_pause(record):
+        paused = pause(record, now=time.time())
+        return Outcome(record=paused.record, events=[told, *paused.events])
+    return Outcome(record=_released(record), events=[told])
+
+
+def _again(record: JobRecord, *, reason: str, in_the_end: JobFailure = _INTERNAL) -> Outcome:
     """Try again later from the last resume point, or give up after too many times."""
     if _can_pause(record):
         return pause(record, now=time.time())
     failures = record.infra_failures + 1
     if failures > MAX_INFRA_FAILURES:
-        failure = JobFailure(
-            f"The job failed due to an internal error. {reason} It was tried {failures} times.",
-            code="server_error",
-        )
-        return _failed(record, failure=failure)
+        words = f"{in_the_end.message} {reason} It was tried {failures} times."
+        return _failed(record, failure=JobFailure(words, code=in_the_end.code))
     delay = min(_MAX_BACKOFF, _BACKOFF * 2 ** (failures - 1))
     record = _released(record, infra_failures=failures, next_run_at=time.time() + delay)
     told = events.noted(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.memory_kills import count_memory_kills
+from jobs.memory_kills import MemoryKills, count_memory_kills
 from jobs.tokens_at_once import (
     TokensAtOnce,
     halve_after_kill,
@@ -15,15 +15,15 @@ from schemas.errors import JobFailure
 def test_each_kill_halves(tmp_path):
     """What a trainer has written down is halved, and stays so."""
     keep_tokens_at_once(tmp_path / "work", TokensAtOnce(tokens=2048, longest=300))
-    assert halve_after_kill(tmp_path / "work") == 1024
-    assert halve_after_kill(tmp_path / "work") == 512
+    assert halve_after_kill(tmp_path / "work").tokens == 1024
+    assert halve_after_kill(tmp_path / "work").tokens == 512
     assert read_tokens_at_once(tmp_path / "work").tokens == 512
 
 
 def test_one_example_cannot_be_halved(tmp_path):
     """Where the longest example ran alone, less of it is kept; then the job fails and says how long it is."""
     keep_tokens_at_once(tmp_path, TokensAtOnce(tokens=256, longest=1300))
-    assert halve_after_kill(tmp_path) == 256
+    assert halve_after_kill(tmp_path).tokens == 256
     assert read_tokens_at_once(tmp_path).recomputes
     with pytest.raises(JobFailure, match="example of 1,300 tokens does not fit") as failure:
         halve_after_kill(tmp_path)
@@ -56,6 +56,34 @@ def test_kills_are_counted(path, content, tmp_path):
     before = count_memory_kills(tmp_path)
     (tmp_path / path).write_text(content.format(3))
     assert (before, count_memory_kills(tmp_path)) == (2, 3)
+
+
+def test_only_our_own_group_is_counted(tmp_path):
+    """A service's kills, not those of its neighbours, wherever it finds its own group."""
+    group = tmp_path / "sys/fs/cgroup/system.slice/retune.service"
+    for path in (group, tmp_path / "proc/self"):
+        path.mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/retune.service\n")
+    (tmp_path / "proc/vmstat").write_text("oom_kill 7\n")
+    assert count_memory_kills(tmp_path) == 7
+    (group / "memory.events").write_text("oom_kill 1\n")
+    assert count_memory_kills(tmp_path) == 1
+
+
+def test_a_kill_of_long_ago_was_anothers():
+    """Whoever spoke after it was not killed by it; one of a moment ago counts, and so does one in silence."""
+    world = {"now": 0.0, "kills": 0}
+    kills = MemoryKills(lambda: world["kills"], lambda: world["now"])
+    world["kills"] = 1
+    assert kills.has_just_killed
+    for world["now"] in (11.0, 22.0):
+        kills.look()
+    assert not kills.has_just_killed
+    world["kills"] = 2
+    kills.look()
+    assert kills.has_just_killed
+    world["now"] = 500.0
+    assert kills.has_just_killed
 
 
 def test_this_machine_counts():

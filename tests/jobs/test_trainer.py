@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from jobs.memory_kills import MemoryKills
 from jobs.trainer import TrainerDied, TrainerLeft, TrainerOutOfMemory, start_trainer
 from schemas.training import StepDone, TrainingDone, TrainingFailed, TrainingSpec
 
@@ -69,7 +70,7 @@ async def test_a_kill_for_memory_is_known(tmp_path, kills, error):
         spec(tmp_path, "killed"),
         log_path=tmp_path / "trainer.log",
         module="tests.stand_in_trainer",
-        memory_kills=lambda: next(counted),
+        memory_kills=MemoryKills(lambda: next(counted)),
     ) as running:
         with pytest.raises(TrainerDied) as died:
             async for _ in running.events():

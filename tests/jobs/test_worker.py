@@ -10,7 +10,7 @@ from jobs import events, fine_tuning
 from jobs.claims import Claim
 from jobs.services import readiness
 from jobs.store.records import Fenced, WorkerRecord
-from jobs.trainer import TrainerDied
+from jobs.trainer import TrainerDied, TrainerNeedsLess, TrainerOutOfMemory
 from jobs.worker import MAX_INFRA_FAILURES, Worker, see_through
 from schemas.errors import JobFailure, ModelServerUnavailable, StoreUnavailable
 from tests import samples
@@ -57,6 +57,39 @@ async def test_what_fails_again_and_again_is_given_up(services):
     job = (await services.store.jobs.get(claim.job_id)).job
     assert (job.status, job.error.code) == ("failed", "server_error")
     assert "It was killed. It was tried 6 times." in job.error.message
+
+
+async def test_less_memory_is_no_failure(services):
+    """However often it is halved, the job goes on at once, tells of each time, and has its attempts left."""
+    claim = await claimed(services)
+    for tokens in range(2 * MAX_INFRA_FAILURES):
+        await see_through(claim, raising(TrainerNeedsLess(f"At most {tokens} tokens.")))
+        (waiting,) = await services.store.jobs.claimable(validating=False, now=time.time())
+        assert (waiting.infra_failures, waiting.job.status) == (0, "running")
+        claim = await claim_again(services, claim.job_id)
+    told = await messages(services, claim.job_id)
+    assert told[-2 * MAX_INFRA_FAILURES :] == [f"At most {n} tokens." for n in range(10)]
+
+
+async def test_less_memory_lets_a_pause_be(services):
+    """Where the user wants one, the job pauses, and what happened is told."""
+    claim = await claimed(services)
+    await fine_tuning.pause(services, CALLER, claim.job_id)
+    await see_through(claim, raising(TrainerNeedsLess("At most 512 tokens.")))
+    assert (await services.store.jobs.get(claim.job_id)).job.status == "paused"
+    assert "At most 512 tokens." in await messages(services, claim.job_id)
+
+
+async def test_a_base_that_never_loads_is_too_large(services):
+    """Ended for memory before there was anything to halve, again and again: the job says what to change."""
+    claim = await claimed(services)
+    for _ in range(MAX_INFRA_FAILURES):
+        await see_through(claim, raising(TrainerOutOfMemory("Memory ran out.")))
+        claim = await claim_again(services, claim.job_id)
+    await see_through(claim, raising(TrainerOutOfMemory("Memory ran out.")))
+    job = (await services.store.jobs.get(claim.job_id)).job
+    assert (job.status, job.error.code) == ("failed", "out_of_memory")
+    assert "Choose a smaller base" in job.error.message
 
 
 async def test_cancelling_stops_the_work_within_seconds(services):

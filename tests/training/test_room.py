@@ -106,7 +106,7 @@ def test_a_kill_for_memory_lasts(make_spec, tmp_path: Path) -> None:
     """What a worker has halved is what the next attempt begins with; what an attempt learns is written down."""
     spec = make_spec(work_dir=tmp_path / "work")
     keep_tokens_at_once(spec.work_dir, TokensAtOnce(tokens=512, longest=20))
-    assert halve_after_kill(spec.work_dir) == 256
+    assert halve_after_kill(spec.work_dir).tokens == 256
     model = networks.tuned(networks.llama(), Padded())
     rows = Rendered(rows=[Row([1, 2, 3], [False, True, True])], n_tokens=3, findings=[])
 
