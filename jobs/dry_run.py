@@ -11,6 +11,7 @@ from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
 from jobs.job_requests import Accepted, accept
 from jobs.keys import Caller
 from jobs.lora_layers import LinearLayers, layers_of
+from jobs.memory_check import OUT_OF_MEMORY, Fit, find_demand, refuse_what_never_fits
 from jobs.memory_fit import expected_bytes
 from jobs.services import Services
 from schemas.bases import BaseModelInfo
@@ -23,7 +24,7 @@ from schemas.dry_run import (
     FileQuestion,
 )
 from schemas.errors import InvalidRequest, LimitReached
-from schemas.fine_tuning import Event
+from schemas.fine_tuning import Event, JobError
 from schemas.fine_tuning_requests import JobCreate
 
 MAX_BYTES: Final = 16 * 2**20
@@ -42,16 +43,30 @@ async def dry_run(services: Services, caller: Caller, request: JobCreate) -> Dry
         LimitReached: Too many ask at once.
     """
     accepted = await accept(services, caller, request)
+    fit = await refuse_what_never_fits(services, request, accepted)
     base = services.catalog.get(accepted.base)
     files = await _files(services, caller, request)
     question = DryRunQuestion(
         base_dir=base.directory, context_length=base.context_length, files=files
     )
-    findings = (await _ask(services, question)).files
+    training, *rest = (await _ask(services, question)).files
+    findings = [_held_against(training, fit), *rest]
+    demand = await find_demand(services, accepted, fit)
     layers = await asyncio.to_thread(layers_of, base.directory)
     measured = await services.store.jobs.measured(base.name)
     max_rank = services.settings.max_lora_rank
-    return _told(accepted, base, layers, findings, measured, max_rank=max_rank)
+    expected = None if demand is None else expected_bytes(demand, training)
+    memory = _memory(base, expected, measured)
+    return _told(accepted, base, layers, findings, measured, memory=memory, max_rank=max_rank)
+
+
+def _held_against(training: FileFindings, fit: Fit | None) -> FileFindings:
+    """Return the findings with the error that a job without a dry run would meet."""
+    problem = fit.problem_with(training) if fit and training.error is None else None
+    if problem is None:
+        return training
+    error = JobError(code=OUT_OF_MEMORY, message=problem, param="training_file")
+    return training.model_copy(update={"error": error})
 
 
 async def _files(services: Services, caller: Caller, request: JobCreate) -> list[FileQuestion]:
@@ -113,6 +128,7 @@ def _told(
     findings: Sequence[FileFindings],
     measured: Sequence[Event],
     *,
+    memory: Estimate,
     max_rank: int,
 ) -> DryRun:
     training, *rest = findings
@@ -139,7 +155,7 @@ def _told(
         n_steps=_steps(resolved, file) if resolved else None,
         trained_tokens=tokens,
         seconds=_seconds(base, tokens, measured),
-        memory_bytes=_memory(base, training, measured),
+        memory_bytes=memory,
     )
 
 
@@ -167,18 +183,17 @@ def _seconds(base: BaseModelInfo, tokens: int | None, measured: Sequence[Event])
     return Estimate(value=round(tokens / rate, 1), basis=basis)
 
 
-def _memory(base: BaseModelInfo, training: FileFindings, measured: Sequence[Event]) -> Estimate:
+def _memory(base: BaseModelInfo, expected: int | None, measured: Sequence[Event]) -> Estimate:
     """The trainer fills passes up to a fixed number of tokens, so that one job holds what another does."""
     peaks = [peak for event in measured if (peak := event.data.get("peak_memory_bytes"))]
     if not peaks:
-        return _expected(base, training)
+        return _expected(base, expected)
     return Estimate(
         value=float(max(peaks)), basis=f"The most that was seen in {_last_jobs(base, measured)}."
     )
 
 
-def _expected(base: BaseModelInfo, training: FileFindings) -> Estimate:
-    n_bytes = expected_bytes(base, training)
+def _expected(base: BaseModelInfo, n_bytes: int | None) -> Estimate:
     if n_bytes is None:
         return _unknown(base)
     return Estimate(

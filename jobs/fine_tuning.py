@@ -8,6 +8,7 @@ from jobs import events
 from jobs.job_requests import accept, integrations_of
 from jobs.keys import Caller
 from jobs.lifecycle import advance, is_terminal
+from jobs.memory_check import refuse_long_examples, refuse_what_never_fits
 from jobs.pausing import ask_to_pause, ask_to_resume
 from jobs.services import Services
 from jobs.store.idempotency import Attempt
@@ -37,10 +38,12 @@ async def create(
     Where another try of the same request made a job already, return that one.
 
     Raises:
-        InvalidRequest: The model is not offered, a file is not there or not for training, or
-            the request asks for what is not supported.
+        InvalidRequest: The model is not offered, a file is not there or not for training, the
+            request asks for what is not supported, or for more memory than any worker has.
     """
     accepted = await accept(services, caller, request)
+    fit = await refuse_what_never_fits(services, request, accepted)
+    await refuse_long_examples(services, request, fit)
     job_id = new_id("ftjob-")
     job = Job(
         id=job_id,

@@ -61,7 +61,7 @@ async def check_hyperparameters(
     if goes_on:
         _refuse_reshaping(asked, request)
     if asked.lora_rank is not None and asked.lora_rank > max_rank:
-        param = _param(request, "lora_rank")
+        param = param_of(request, "lora_rank")
         raise InvalidRequest(
             f"Invalid '{param}': integer above maximum value. Expected a value <= {max_rank}, but got "
             f"{asked.lora_rank} instead. The server's operator can raise it (RETUNE_MAX_LORA_RANK).",
@@ -71,6 +71,12 @@ async def check_hyperparameters(
     _check_validation(asked, request)
     if asked.lora_target_modules is not None:
         await _check_modules(asked, request, base)
+
+
+def param_of(request: JobCreate, name: str) -> str:
+    """Return where a request asks for a hyperparameter, as an error's `param`."""
+    is_nested = name in _wishes(_nested(request))
+    return f"method.supervised.hyperparameters.{name}" if is_nested else f"hyperparameters.{name}"
 
 
 def _nested(request: JobCreate) -> HyperparametersRequest | None:
@@ -83,16 +89,11 @@ def _wishes(place: BaseModel | None) -> dict[str, JsonValue]:
     return {name: value for name, value in said.items() if value is not None and value != "auto"}
 
 
-def _param(request: JobCreate, name: str) -> str:
-    is_nested = name in _wishes(_nested(request))
-    return f"method.supervised.hyperparameters.{name}" if is_nested else f"hyperparameters.{name}"
-
-
 def _refuse_reshaping(asked: Hyperparameters, request: JobCreate) -> None:
     # Refused, not ignored: who asks for rank 64 and is trained with 16 would compare the wrong things.
     for name in _SHAPE:
         if getattr(asked, name) is not None:
-            param = _param(request, name)
+            param = param_of(request, name)
             raise InvalidRequest(
                 f"Unsupported parameter: '{param}' cannot be chosen for '{request.model}', because its "
                 "adapter is trained further and keeps its rank, alpha and layers. Leave it out, or "
@@ -105,14 +106,14 @@ def _refuse_reshaping(asked: Hyperparameters, request: JobCreate) -> None:
 def _check_validation(asked: Hyperparameters, request: JobCreate) -> None:
     has_file = request.validation_file is not None
     if asked.validation_split is not None and has_file:
-        param = _param(request, "validation_split")
+        param = param_of(request, "validation_split")
         raise InvalidRequest(
             f"Invalid '{param}': there is a 'validation_file' already. Send one of them.",
             param=param,
             code="invalid_parameter_combination",
         )
     if asked.early_stopping is not None and asked.validation_split is None and not has_file:
-        param = _param(request, "early_stopping")
+        param = param_of(request, "early_stopping")
         split = param.replace("early_stopping", "validation_split")
         raise InvalidRequest(
             f"Invalid '{param}': there is nothing to measure on. Send a 'validation_file', or hold out "
@@ -129,7 +130,7 @@ async def _check_modules(asked: Hyperparameters, request: JobCreate, base: BaseM
         return  # what cannot be read is the trainer's to tell of
     if modules and not (unknown := unknown_modules(modules, layers)):
         return
-    param = _param(request, "lora_target_modules")
+    param = param_of(request, "lora_target_modules")
     given = repr(unknown[0]) if modules else repr(asked.lora_target_modules)
     known = ", ".join(f"'{name}'" for name in short_names(layers))
     raise InvalidRequest(

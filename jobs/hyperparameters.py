@@ -137,7 +137,7 @@ def resolve(
         f"The learning rate {rate:.1e}, times {multiplier:g}, is LoRA's for a {base.model_type} model "
         f"{base.hidden_size} wide and this batch."
     )
-    lora, optimizer = _lora(asked, layers, max_rank=max_rank), _optimizer(asked)
+    lora, optimizer = resolve_lora(asked, layers, max_rank=max_rank), _optimizer(asked)
     changed = targeted(layers, lora.target_modules)
     reasons += [_schedule_in_words(optimizer), _adapter_in_words(lora, changed, goes_on=goes_on)]
     return Resolved(
@@ -151,6 +151,20 @@ def resolve(
         warnings=[]
         if goes_on
         else _too_small(lora, changed, file.n_trained_tokens, max_rank=max_rank),
+    )
+
+
+def resolve_lora(asked: Hyperparameters, layers: LinearLayers, *, max_rank: int) -> LoraSpec:
+    """Return the shape of a new adapter; the arguments are those of `resolve`."""
+    rank = asked.lora_rank or min(_RANK, max_rank)
+    use_rslora = bool(asked.use_rslora)
+    alpha = asked.lora_alpha or (_RSLORA_ALPHA if use_rslora else _ALPHA_OF_RANK * rank)
+    return LoraSpec(
+        rank=rank,
+        alpha=alpha,
+        dropout=asked.lora_dropout or 0.0,
+        target_modules=target_modules(asked.lora_target_modules, layers),
+        use_rslora=use_rslora,
     )
 
 
@@ -185,19 +199,6 @@ def _base_rate(hidden_size: int, model_type: str) -> float:
     )
     exponent = next(exponents, _UNKNOWN_EXPONENT)
     return float(_FULL_RATE * _LORA_FACTOR * (_REFERENCE_WIDTH / hidden_size) ** exponent)
-
-
-def _lora(asked: Hyperparameters, layers: LinearLayers, *, max_rank: int) -> LoraSpec:
-    rank = asked.lora_rank or min(_RANK, max_rank)
-    use_rslora = bool(asked.use_rslora)
-    alpha = asked.lora_alpha or (_RSLORA_ALPHA if use_rslora else _ALPHA_OF_RANK * rank)
-    return LoraSpec(
-        rank=rank,
-        alpha=alpha,
-        dropout=asked.lora_dropout or 0.0,
-        target_modules=target_modules(asked.lora_target_modules, layers),
-        use_rslora=use_rslora,
-    )
 
 
 def _optimizer(asked: Hyperparameters) -> OptimizerSpec:

@@ -27,6 +27,8 @@ _OPTIMIZED_BYTES: Final = 16
 _KEPT_KEYS: Final = 1024
 """Of a token that sees more, no probabilities are kept (`jobs.training.blocks`)."""
 _LINEAR_LAYERS: Final = 7
+"""That may have an adapter, in each layer of the decoder; one with fewer keeps less, which is not counted."""
+_RANK: Final = 16
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,10 @@ class Shape:
         """Return what the frozen base holds."""
         return _WEIGHTS_TWICE * n_parameters * bytes_each
 
-    def adapter_bytes(self, *, rank: int) -> int:
-        """Return what adapters of all linear layers hold with gradients and optimizer."""
-        query, key = self.n_heads * self.head_size, self.n_key_heads * self.head_size
-        ends = (
-            2 * (self.hidden_size + query)
-            + 2 * (self.hidden_size + key)
-            + 3 * (self.hidden_size + self.intermediate_size)
-        )
-        return _OPTIMIZED_BYTES * rank * ends * self.n_layers
+    @staticmethod
+    def adapter_bytes(n_parameters: int) -> int:
+        """Return what an adapter holds with gradients and optimizer."""
+        return _OPTIMIZED_BYTES * n_parameters
 
     def step_bytes(
         self,
@@ -93,6 +90,7 @@ class Shape:
         n_trained: int,
         longest: int,
         bytes_each: int,
+        rank: int = _RANK,
         recomputed: bool = False,
         has_kernels: bool = True,
     ) -> int:
@@ -103,17 +101,18 @@ class Shape:
             n_trained: Of these, how many carry loss: only there are logits.
             longest: Tokens of the longest row among them.
             bytes_each: Of a number of the base: 2 for bfloat16, 4 for float32.
+            rank: Of the adapter.
             recomputed: Layers keep what goes into them, and all else only one after the other.
             has_kernels: Whether `jobs.training.kernels` computes; if not, the estimate errs upwards.
         """
-        kept = self._kept_by_layer(longest=longest, bytes_each=bytes_each)
+        kept = self._kept_by_layer(longest=longest, bytes_each=bytes_each, rank=rank)
         inputs = self.n_layers * self.hidden_size * bytes_each
         layers = inputs + kept if recomputed else self.n_layers * kept
         logits = n_trained * self.vocabulary_size * _BYTES_A_LOGIT
         slack = _WITH_SLACK if has_kernels else _WITH_SLACK * _WITHOUT_KERNELS
         return round(n_tokens * layers * slack) + logits
 
-    def _kept_by_layer(self, *, longest: int, bytes_each: int) -> int:
+    def _kept_by_layer(self, *, longest: int, bytes_each: int, rank: int) -> int:
         """Return what autograd keeps of a token in a layer.
 
         In 32 bits the input of both norms and of each adapter (q, k, v, o, gate, up; down is wider);
@@ -124,7 +123,7 @@ class Shape:
         intermediate = (3 * bytes_each + 4) * self.intermediate_size
         states = (self.n_heads + 2 * self.n_key_heads) * self.head_size
         probabilities = self.n_heads * min(longest, _KEPT_KEYS)
-        ranks = _LINEAR_LAYERS * 16 * 4
+        ranks = _LINEAR_LAYERS * rank * 4
         return hidden + intermediate + bytes_each * (states + probabilities) + ranks
 
 
@@ -136,6 +135,7 @@ def tokens_that_fit(
     trained_share: float,
     longest: int,
     bytes_each: int,
+    rank: int = _RANK,
     recomputed: bool = False,
     has_kernels: bool = True,
 ) -> int:
@@ -148,6 +148,7 @@ def tokens_that_fit(
         trained_share: Of the tokens.
         longest: Tokens of the longest row.
         bytes_each: As `Shape.step_bytes` takes it.
+        rank: As well.
         recomputed: As well.
         has_kernels: As well.
     """
@@ -157,6 +158,7 @@ def tokens_that_fit(
         n_trained=round(tokens * trained_share),
         longest=min(longest, tokens),
         bytes_each=bytes_each,
+        rank=rank,
         recomputed=recomputed,
         has_kernels=has_kernels,
     ):

@@ -11,8 +11,8 @@ from jobs.claims import Claim
 from jobs.dataset import FileRole, check_file, count_shared_examples
 from jobs.dataset_report import DatasetReport
 from jobs.lifecycle import advance
-from jobs.memory_fit import is_for_trainers_alone, warn_of_memory
-from jobs.memory_left import memory_left, memory_total
+from jobs.memory_fit import AdapterSize, Demand, trainer_memory, warn_of_memory
+from jobs.memory_left import memory_left
 from jobs.pausing import pause
 from jobs.rendering import Renderer
 from jobs.store.jobs import NewEvent, Outcome
@@ -32,7 +32,7 @@ async def validate(claim: Claim) -> None:
     base = claim.base()
     renderer = await asyncio.to_thread(Renderer.load, base.directory)
     training = await _check(claim, base, renderer, role="training")
-    warnings = [*training.warnings, *await asyncio.to_thread(_memory, base, training)]
+    warnings = [*training.warnings, *await asyncio.to_thread(_memory, claim, base, training)]
     if job.validation_file is not None:
         validation = await _check(claim, base, renderer, role="validation")
         warnings += validation.warnings
@@ -65,21 +65,33 @@ async def _check(
         stop.set()
 
 
-def _memory(base: BaseModelInfo, report: DatasetReport) -> list[str]:
+def _memory(claim: Claim, base: BaseModelInfo, report: DatasetReport) -> list[str]:
     """Warn where memory is short now.
 
     Raises:
         JobFailure: `out_of_memory`: it never would be enough.
     """
-    if is_for_trainers_alone():
+    settings, left = claim.services.settings, memory_left()
+    memory = trainer_memory(n_processes=settings.trainer_processes)
+    if memory is None or left is None:
+        return []
+    adapter_id = claim.record.plan.init_adapter_id
+    adapter = AdapterSize.of(
+        base,
+        claim.record.job.hyperparameters,
+        max_rank=settings.max_lora_rank,
+        earlier=claim.services.blobs.adapter_dir(adapter_id) if adapter_id else None,
+    )
+    demand = Demand.of(base, adapter, bytes_each=memory.bytes_each)
+    if demand is None:
         return []
     share = report.loss_tokens / max(report.tokens, 1)
     warning = warn_of_memory(
-        base,
+        demand,
         longest=report.longest,
         n_trained=round(report.longest * share),
-        total=memory_total(),
-        left=memory_left(),
+        total=memory.total_bytes,
+        left=left // settings.trainer_processes,
     )
     return [] if warning is None else [warning]
 

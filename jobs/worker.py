@@ -19,6 +19,7 @@ from jobs.batch_run import BatchRunner
 from jobs.claims import LEASE, Claim, held
 from jobs.housekeeping import tidy
 from jobs.lifecycle import advance
+from jobs.memory_fit import trainer_memory
 from jobs.pausing import pause
 from jobs.queue import KICK, from_bytes, open_pool, to_bytes
 from jobs.reports.runner import ReportRunner
@@ -70,6 +71,7 @@ class Worker:
             settings.data_dir / "logs" / "spare-trainer.log",
             is_wanted=settings.warm_trainer and settings.trainer_processes == 1,
         )
+        self._trainer_memory = trainer_memory(n_processes=settings.trainer_processes)
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -202,7 +204,13 @@ class Worker:
             now = time.time()
             try:
                 await machines.beat(
-                    WorkerRecord(id=self._id, host=self._host, pid=os.getpid(), seen_at=now)
+                    WorkerRecord(
+                        id=self._id,
+                        host=self._host,
+                        pid=os.getpid(),
+                        seen_at=now,
+                        trainer=self._trainer_memory,
+                    )
                 )
             except (OSError, ApiError) as exc:
                 logger.warning("no sign of life could be given: %r", exc)

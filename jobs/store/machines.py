@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.store.database import Database
-from jobs.store.records import EngineRecord, EngineState, WorkerRecord
+from jobs.store.records import EngineRecord, EngineState, TrainerMemory, WorkerRecord
 from jobs.store.tables import engines, workers
 
 
@@ -52,7 +52,8 @@ class MachineRecords:
 
     async def beat(self, worker: WorkerRecord) -> None:
         """Say that a worker is alive."""
-        fields = worker.model_dump(exclude={"id"})
+        trainer = worker.trainer and worker.trainer.model_dump_json()
+        fields = worker.model_dump(exclude={"id", "trainer"}) | {"trainer": trainer}
         async with self._database.write() as connection:
             await _upsert(connection, workers, key={"id": worker.id}, new=fields, change=fields)
 
@@ -60,19 +61,14 @@ class MachineRecords:
         """Return the workers that were alive after a time."""
         async with self._database.read() as connection:
             rows = await connection.execute(select(workers).where(workers.c.seen_at > seen_after))
-            return [
-                WorkerRecord(id=row.id, host=row.host, pid=row.pid, seen_at=row.seen_at)
-                for row in rows
-            ]
+            return [_worker(row) for row in rows]
 
     async def find_worker(self, worker_id: str) -> WorkerRecord | None:
         """Return a worker, alive or not."""
         async with self._database.read() as connection:
             query = select(workers).where(workers.c.id == worker_id)
             row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            return None
-        return WorkerRecord(id=row.id, host=row.host, pid=row.pid, seen_at=row.seen_at)
+        return None if row is None else _worker(row)
 
     async def forget_worker(self, worker_id: str) -> None:
         """Strike a worker off."""
@@ -93,6 +89,16 @@ async def _upsert(
         dialect.insert(table)
         .values(**key, **new)
         .on_conflict_do_update(index_elements=list(key), set_=dict(change))
+    )
+
+
+def _worker(row: Row[tuple[object, ...]]) -> WorkerRecord:
+    return WorkerRecord(
+        id=row.id,
+        host=row.host,
+        pid=row.pid,
+        seen_at=row.seen_at,
+        trainer=row.trainer and TrainerMemory.model_validate_json(row.trainer),
     )
 
 

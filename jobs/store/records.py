@@ -140,6 +140,15 @@ class EngineRecord(Schema):
     message: str = ""
 
 
+class TrainerMemory(Schema):
+    """What a trainer of a worker may come to."""
+
+    total_bytes: int
+    """If nothing else ran there; of each process, where several train together."""
+    bytes_each: int
+    """Of a number of the base: 2 where the worker's processor computes in bfloat16, else 4."""
+
+
 class WorkerRecord(Schema):
     """A worker that was alive at `seen_at`."""
 
@@ -147,6 +156,8 @@ class WorkerRecord(Schema):
     host: str
     pid: int
     seen_at: float
+    trainer: TrainerMemory | None = None
+    """None where it is not known: its trainers use a GPU, or the system does not tell."""
 
 
 class Fenced(Exception):

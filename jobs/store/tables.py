@@ -251,6 +251,7 @@ workers = Table(
     Column("host", String(256), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("seen_at", Float, nullable=False),
+    Column("trainer", Text),  # jobs.store.records.TrainerMemory
 )
 
 webhook_endpoints = Table(

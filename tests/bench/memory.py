@@ -63,8 +63,9 @@ def measure(base_dir: Path, tokens: list[int]) -> None:
     shape = Shape.read(base_dir)
     assert shape is not None
     n_parameters = model.network.num_parameters()
+    n_trainable = sum(parameter.numel() for parameter in model.parameters.values())
     fixed = shape.weights_bytes(n_parameters, bytes_each=bytes_each) + shape.adapter_bytes(
-        rank=spec.lora.rank
+        n_trainable
     )
     print(
         f"{base_dir.name} {model.network.dtype}; process before: {before / 1e6:,.0f} MB", flush=True

@@ -5,10 +5,18 @@ import re
 import pytest
 
 from jobs.bases.catalog import NANO_DIRECTORY
-from jobs.memory_fit import bytes_of_a_number, is_for_trainers_alone, warn_of_memory
+from jobs.memory_fit import (
+    AdapterSize,
+    Demand,
+    bytes_of_a_number,
+    is_for_trainers_alone,
+    trainer_memory,
+    warn_of_memory,
+)
 from jobs.memory_left import memory_left, memory_total
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
+from schemas.fine_tuning import Hyperparameters
 
 NANO = BaseModelInfo(
     name="retune-nano",
@@ -23,19 +31,66 @@ NANO = BaseModelInfo(
 LARGE = NANO.model_copy(update={"n_parameters": 70_000_000_000})
 
 
-def warned(base, *, longest=500, total=8 * 2**30, left=4 * 2**30):
-    return warn_of_memory(base, longest=longest, n_trained=100, total=total, left=left)
+ADAPTER = AdapterSize(325_632, rank=16)
+
+
+def warned(base, *, longest=500, total=8 * 2**30, left=4 * 2**30, adapter=ADAPTER):
+    demand = Demand.of(base, adapter, bytes_each=2)
+    return warn_of_memory(demand, longest=longest, n_trained=100, total=total, left=left)
 
 
 def test_what_fits_is_not_mentioned():
-    """Nor is what is not known."""
+    """Where memory is plenty, nothing is said."""
     assert warned(NANO) is None
-    assert warned(LARGE, total=None) is None
+
+
+def test_a_base_without_a_shape_demands_nothing(tmp_path):
+    """Of what cannot be read, nothing is known; nobody is refused for it."""
+    assert Demand.of(NANO.model_copy(update={"directory": tmp_path}), ADAPTER, bytes_each=2) is None
+    (tmp_path / "config.json").write_text("[")
+    assert Demand.of(NANO.model_copy(update={"directory": tmp_path}), ADAPTER, bytes_each=2) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_parameters"),
+    [
+        ({}, 325_632),
+        ({"lora_rank": 4}, 81_408),
+        ({"lora_rank": 4, "lora_target_modules": ["q_proj"]}, 9_216),
+    ],
+)
+def test_an_adapter_is_as_large_as_the_job_asks(asked, n_parameters):
+    """By its rank and by its layers."""
+    size = AdapterSize.of(NANO, Hyperparameters(**asked), max_rank=64, earlier=None)
+    assert size.n_parameters == n_parameters
+
+
+def test_an_adapter_that_is_trained_further_is_as_large_as_it_is(tmp_path):
+    """Whatever its rank was: four bytes of its file are a parameter; one that is gone is the trainer's to tell of."""
+    (tmp_path / "adapter_model.safetensors").write_bytes(bytes(4000))
+    sizes = [
+        AdapterSize.of(NANO, Hyperparameters(), max_rank=64, earlier=earlier).n_parameters
+        for earlier in (tmp_path, tmp_path / "gone")
+    ]
+    assert sizes == [1000, 0]
+
+
+def test_a_large_adapter_takes_its_optimizer_too():
+    """16 bytes a parameter: what fits with a small one does not with a large one."""
+    assert warned(NANO, adapter=AdapterSize(100_000_000, rank=64)) is None
+    with pytest.raises(JobFailure, match="Shorten"):
+        warned(NANO, adapter=AdapterSize(1_000_000_000, rank=64))
+
+
+def test_each_process_has_its_share():
+    """Several that train together hold the base several times."""
+    one, two = (trainer_memory(n_processes=n) for n in (1, 2))
+    assert one is None or two.total_bytes == one.total_bytes // 2
 
 
 def test_what_never_fits_fails_at_once():
     """A base beyond the whole machine ends the job before anything is loaded, in gibibytes."""
-    with pytest.raises(JobFailure, match=r"about 26\d\.\d GiB .* machine has 8\.0 GiB") as failure:
+    with pytest.raises(JobFailure, match=r"about 26\d\.\d GiB .* trainer has 8\.0 GiB") as failure:
         warned(LARGE)
     assert failure.value.code == "out_of_memory"
 
