@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from jobs.askable import AskableModels
@@ -22,6 +23,8 @@ from schemas.settings import Settings
 
 WORKER_IS_ALIVE_FOR: Final = 20.0
 """Seconds after its last sign of life."""
+_MAX_SCORES_BYTES: Final = 4 * 2**20
+"""Of a report's thousand examples: seven measures each, and a table of fifty labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ class Services:
     keys: KeyRing
     grader_children: Children = field(default_factory=Children, kw_only=True)
     dry_run_children: Children = field(default_factory=Children, kw_only=True)
-    report_children: Children = field(default_factory=Children, kw_only=True)
+    report_children: Children = field(
+        default_factory=partial(Children, max_answer_bytes=_MAX_SCORES_BYTES), kw_only=True
+    )
     webhooks: Sender
     limiter: Limiter
     meter: Meter

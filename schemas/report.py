@@ -1,5 +1,6 @@
 """Base against tuned model, as measured after a job: what `report.json` holds, and what the job shows of it."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from schemas.base import Schema
@@ -16,6 +17,8 @@ MeasureName = Literal[
     "exact_match", "token_f1", "rouge_l", "json_valid", "json_match", "tool_names", "tool_calls"
 ]
 """`jobs.reports.measures` says what each is."""
+Outcome = Literal["win", "loss", "tie"]
+"""Of the tuned model on one example, by the headline's measure."""
 Reason = Literal["too_long", "not_askable", "refused", "no_answer"]
 
 
@@ -74,11 +77,24 @@ class Labels(Schema):
     labels: list[Label]
     """By support; the first 50."""
     n_labels: int
+    confusion: "Confusion | None" = None
+    """Null in reports of before it was counted."""
     macro_f1_base: float
     macro_f1_tuned: float
     n_unknown_base: int
     """Answers that are none of the labels."""
     n_unknown_tuned: int
+
+
+class Confusion(Schema):
+    """How often each label was answered with which: a row for each reference, a column for each answer.
+
+    Both in the order of `labels`; one more column, the last, counts answers that are none of these.
+    """
+
+    labels: list[str]
+    base: list[list[int]]
+    tuned: list[list[int]]
 
 
 class Call(Schema):
@@ -97,6 +113,10 @@ class Said(Schema):
     calls: list[Call]
     is_cut: bool = False
     """Whether it was still going on when it had as many tokens as it may."""
+    seconds: float | None = None
+    """From the question to the whole answer, beside up to three others; null for a reference."""
+    n_tokens: int | None = None
+    """Of the answer, as the engine counts them; null for a reference."""
 
 
 class Pair(Schema):
@@ -109,6 +129,15 @@ class Pair(Schema):
     reference: Said
     base: Said
     tuned: Said
+
+
+class Comparison(Pair):
+    """An example with both answers, and how both did."""
+
+    outcome: Outcome | None
+    """Null where the headline's measure does not apply to the reference."""
+    scores: dict[MeasureName, tuple[float, float]]
+    """Base's and tuned model's, by each measure that applies."""
 
 
 class Case(Schema):
@@ -128,13 +157,45 @@ class Cases(Schema):
 
 
 class Scores(Schema):
-    """What it answers."""
+    """All examples together."""
 
     headline: Measure
     """The one among `measures` that fits most of the references."""
     measures: list[Measure]
     bleu: Bleu | None
     labels: Labels | None
+
+
+class Scored(Schema):
+    """How both models did on one example."""
+
+    outcome: Outcome | None
+    scores: dict[MeasureName, tuple[float, float]]
+
+
+class Measured(Schema):
+    """What the process that measures answers."""
+
+    scores: Scores
+    each: list[Scored]
+    """In the order of the cases."""
+
+
+class AnswerTimes(Schema):
+    """How long one model's answers took, in seconds, while up to four were asked at a time."""
+
+    n: int
+    p50: float
+    p95: float
+    tokens_per_second: float | None
+    """Of each answer by itself, in the mean; null where the engine does not count."""
+
+
+class Latency(Schema):
+    """Of both models: they were asked in turn, so that whoever else asked the engine slowed both."""
+
+    base: AnswerTimes
+    tuned: AnswerTimes
 
 
 class LeftOut(Schema):
@@ -159,6 +220,11 @@ class Compared(Schema):
     n_in_training: int | None
     """Compared examples that the training file has too, word for word; null where that file was deleted."""
     left_out: list[LeftOut]
+    n_candidates: int | None = None
+    """Of so many states of the model the job ended with the one of the lowest loss on these examples' file.
+
+    From 2 on they are no untouched test set; null in reports of before it was counted.
+    """
 
 
 class Report(Schema):
@@ -176,6 +242,10 @@ class Report(Schema):
     notes: list[str]
     """What a reader must know before trusting the numbers."""
     pairs: list[Pair]
+    """Up to twelve of the examples, of every kind of outcome."""
+    comparisons: Sequence[Comparison] = ()
+    """All compared examples, in the file's order; empty in reports of before they were kept."""
+    latency: Latency | None = None
 
 
 class JobReport(Schema):
@@ -188,3 +258,5 @@ class JobReport(Schema):
     """Why it failed or was skipped."""
     source: Source | None = None
     headline: Measure | None = None
+    notes: list[str] | None = None
+    """What to know before trusting the headline, as in `report.json`."""

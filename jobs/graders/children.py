@@ -26,9 +26,14 @@ class ChildTooSlow(ChildFailed):
 
 
 class Children:
-    """The children of one API process."""
+    """The children of one process.
 
-    def __init__(self) -> None:
+    Args:
+        max_answer_bytes: More than that is no answer.
+    """
+
+    def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self._turns = asyncio.Semaphore(AT_A_TIME)
 
     async def ask(
@@ -51,7 +56,7 @@ class Children:
 
         Raises:
             ChildTooSlow: It took longer.
-            ChildFailed: It died, or said nothing, or more than `MAX_ANSWER_BYTES`.
+            ChildFailed: It died, or said nothing, or more than it may.
         """
         async with self._turns:
             process = await asyncio.create_subprocess_exec(
@@ -69,14 +74,14 @@ class Children:
             )
             try:
                 async with asyncio.timeout(seconds):
-                    return await _converse(process, question)
+                    return await _converse(process, question, most=self._max_answer_bytes)
             except TimeoutError as exc:
                 raise ChildTooSlow(f"It took longer than {seconds:g} seconds.") from exc
             finally:
                 await _end(process)
 
 
-async def _converse(process: Process, question: bytes) -> bytes:
+async def _converse(process: Process, question: bytes, *, most: int) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     # It may end before it has heard all; what it said, or did not, tells more.
@@ -87,7 +92,7 @@ async def _converse(process: Process, question: bytes) -> bytes:
     answer = bytearray()
     while chunk := await process.stdout.read(MAX_ANSWER_BYTES):
         answer += chunk
-        if len(answer) > MAX_ANSWER_BYTES:
+        if len(answer) > most:
             raise ChildFailed("It said more than it may.")
     if not answer:
         status = await process.wait()

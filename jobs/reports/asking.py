@@ -5,6 +5,7 @@ the report. Its device time is bounded by `RETUNE_REPORT_EXAMPLES` and `RETUNE_R
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -114,8 +115,14 @@ async def _ask_once(services: Services, target: ChatTarget, question: Question) 
         system_fingerprint=target.fingerprint,
         calls_functions=False,  # calls in one shape, whichever the example offers
     )
+    began = time.monotonic()
     async with services.engines.open_answer(target, body) as answer:
-        return _said(read_completion(await answer.read(), envelope).choices[0])
+        content = await answer.read()
+    seconds = time.monotonic() - began
+    completion = read_completion(content, envelope)
+    n_tokens = completion.usage.completion_tokens
+    timed = {"seconds": round(seconds, 4), "n_tokens": n_tokens}
+    return _said(completion.choices[0]).model_copy(update=timed)
 
 
 def _said(choice: Choice) -> Said:

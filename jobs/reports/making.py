@@ -20,7 +20,7 @@ from jobs.holding_out import places_held_out
 from jobs.rendering import Renderer
 from jobs.reports.asking import Answers, ask_all
 from jobs.reports.kept import KeptAnswers
-from jobs.reports.reading import notes_on, pairs_shown
+from jobs.reports.reading import comparisons, latency_of, notes_on, pairs_shown
 from jobs.reports.sample import Chosen, NotAskable, choose, numbers_found_in
 from jobs.reports.states import ended
 from jobs.store.jobs import Outcome
@@ -28,7 +28,7 @@ from jobs.store.records import FileRecord, JobRecord
 from schemas.errors import FileNotFound, JobFailure
 from schemas.files import File
 from schemas.ids import new_id
-from schemas.report import Case, Cases, Compared, JobReport, LeftOut, Report, Scores, Source
+from schemas.report import Case, Cases, Compared, JobReport, LeftOut, Measured, Report, Source
 
 _MEASURING_SECONDS: Final = 120.0
 _MEASURING_SECONDS_A_CASE: Final = 10.0
@@ -71,7 +71,8 @@ async def make(claim: Claim, pace: Pace) -> None:
     if not cases:
         reasons = " ".join(each.detail for each in left_out)
         raise NotMeasured(f"No example was answered by both models. {reasons}")
-    scores = await _measured(claim, cases)
+    measured = await _measured(claim, cases)
+    scores = measured.scores
     examples = Compared(
         source=origin.source,
         file_id=origin.file_id,
@@ -80,6 +81,7 @@ async def make(claim: Claim, pace: Pace) -> None:
         n_compared=len(cases),
         n_in_training=await _in_training(claim, chosen, cases, origin),
         left_out=left_out,
+        n_candidates=await _n_candidates(claim, origin),
     )
     report = Report(
         job_id=claim.job_id,
@@ -90,6 +92,8 @@ async def make(claim: Claim, pace: Pace) -> None:
         scores=scores,
         notes=notes_on(examples, cases, scores),
         pairs=pairs_shown(cases, chosen.questions),
+        comparisons=comparisons(cases, chosen.questions, measured.each),
+        latency=latency_of(cases),
     )
     await _targets(claim)  # nobody asked for numbers of a model that was deleted meanwhile
     await _write_down(claim, report)
@@ -198,7 +202,7 @@ def _left_out(found: Mapping[int, Answers | NotAskable]) -> list[LeftOut]:
     ]
 
 
-async def _measured(claim: Claim, cases: Mapping[int, Case]) -> Scores:
+async def _measured(claim: Claim, cases: Mapping[int, Case]) -> Measured:
     asked = Cases(seed=claim.record.job.seed, cases=list(cases.values()))
     # Where a checkout is run from; else the installed package is found without it.
     found_at = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
@@ -209,9 +213,17 @@ async def _measured(claim: Claim, cases: Mapping[int, Case]) -> Scores:
             seconds=_MEASURING_SECONDS + _MEASURING_SECONDS_A_CASE * len(cases),
             environment=found_at,
         )
-        return Scores.model_validate_json(answer)
+        return Measured.model_validate_json(answer)
     except (ChildFailed, ValidationError) as exc:
         raise NotMeasured(f"The answers could not be measured. {exc}") from exc
+
+
+async def _n_candidates(claim: Claim, origin: Origin) -> int:
+    """Return of how many states of the model these examples' loss chose the final one; 0: it chose none."""
+    if origin.source == "training_file":
+        return 0
+    steps = await claim.services.store.jobs.metrics(claim.job_id)
+    return sum(1 for step in steps if step.data.get("full_valid_loss") is not None)
 
 
 async def _in_training(
@@ -251,6 +263,7 @@ async def _write_down(claim: Claim, report: Report) -> None:
             file_id=file.id,
             source=report.examples.source,
             headline=report.scores.headline,
+            notes=report.notes,
         )
         record = ended(record, done)
         job = record.job.model_copy(update={"result_files": [*record.job.result_files, file.id]})

@@ -37,12 +37,16 @@ from schemas.report import (
     Bleu,
     Case,
     Cases,
+    Confusion,
     Label,
     Labels,
     LabelScores,
     Measure,
+    Measured,
     MeasureName,
+    Outcome,
     Said,
+    Scored,
     Scores,
 )
 
@@ -68,34 +72,54 @@ class _Words:
 _ROUGE_1: Final = RougeScorer(["rouge1"], tokenizer=_Words())
 _ROUGE_L: Final = RougeScorer(["rougeL"], tokenizer=_Words())
 _Score = Callable[[Said, Said], float]
+_OfExample = Mapping[MeasureName, tuple[float, float]]
+"""Base's and tuned model's score, by each measure that applies to the example."""
 
 
-def scores_of(cases: Sequence[Case], *, seed: int) -> Scores:
+def compare(cases: Sequence[Case], *, seed: int) -> Measured:
     """Return every measure that applies to any of the cases, of which there is at least one."""
+    each = [_of_example(case) for case in cases]
     measures = [
-        _measure(name, chosen, score, seed=seed)
-        for name, (applies, score) in _MEASURES.items()
-        if (chosen := [case for case in cases if applies(case.reference)])
+        _measure(name, scored, seed=seed)
+        for name in _MEASURES
+        if (scored := [scores[name] for scores in each if name in scores])
     ]
     labels = _labels(cases)
     wanted = _headline(cases, is_labelled=labels is not None)
-    return Scores(
+    scores = Scores(
         headline=next(measure for measure in measures if measure.name == wanted),
         measures=measures,
         bleu=_bleu([case for case in cases if _has_words(case.reference)]),
         labels=labels,
     )
+    return Measured(scores=scores, each=[_scored(scores, wanted) for scores in each])
 
 
-def _measure(name: MeasureName, cases: Sequence[Case], score: _Score, *, seed: int) -> Measure:
-    base = [score(case.base, case.reference) for case in cases]
-    tuned = [score(case.tuned, case.reference) for case in cases]
+def _of_example(case: Case) -> _OfExample:
+    return {
+        name: (score(case.base, case.reference), score(case.tuned, case.reference))
+        for name, (applies, score) in _MEASURES.items()
+        if applies(case.reference)
+    }
+
+
+def _scored(scores: _OfExample, headline: MeasureName) -> Scored:
+    outcome: Outcome | None = None
+    if headline in scores:
+        before, after = scores[headline]
+        outcome = "win" if after > before else "loss" if after < before else "tie"
+    rounded = {name: (round(base, 4), round(tuned, 4)) for name, (base, tuned) in scores.items()}
+    return Scored(outcome=outcome, scores=rounded)
+
+
+def _measure(name: MeasureName, scored: Sequence[tuple[float, float]], *, seed: int) -> Measure:
+    base, tuned = [before for before, _ in scored], [after for _, after in scored]
     differences = [after - before for before, after in zip(base, tuned, strict=True)]
     low, high = bootstrap_interval(differences, seed=seed)
     p_value = sign_flip_p(differences, seed=seed)
     return Measure(
         name=name,
-        n=len(cases),
+        n=len(scored),
         base=round(fmean(base), 4),
         tuned=round(fmean(tuned), 4),
         difference=round(fmean(differences), 4),
@@ -215,11 +239,28 @@ def _labels(cases: Sequence[Case]) -> Labels | None:
     return Labels(
         labels=labels[:_SHOWN_LABELS],
         n_labels=len(labels),
+        confusion=_confusion(
+            [label.label for label in labels[:_SHOWN_LABELS]], references, base, tuned
+        ),
         macro_f1_base=round(fmean(label.base.f1 for label in labels), 4),
         macro_f1_tuned=round(fmean(label.tuned.f1 for label in labels), 4),
         n_unknown_base=sum(1 for answer in base if answer not in counted),
         n_unknown_tuned=sum(1 for answer in tuned if answer not in counted),
     )
+
+
+def _confusion(
+    labels: list[str], references: Sequence[str], base: Sequence[str], tuned: Sequence[str]
+) -> Confusion:
+    def table(answers: Sequence[str]) -> list[list[int]]:
+        rows = {label: [0] * (len(labels) + 1) for label in labels}
+        for reference, answer in zip(references, answers, strict=True):
+            if reference in rows:
+                rows[reference][column.get(answer, len(labels))] += 1
+        return list(rows.values())
+
+    column = {label: place for place, label in enumerate(labels)}
+    return Confusion(labels=labels, base=table(base), tuned=table(tuned))
 
 
 def _label_scores(label: str, answers: Sequence[str], references: Sequence[str]) -> LabelScores:
@@ -234,12 +275,11 @@ def _label_scores(label: str, answers: Sequence[str], references: Sequence[str])
 
 
 def main() -> None:
-    """Answer `Cases` on standard input with `Scores` on standard output."""
+    """Answer `Cases` on standard input with `Measured` on standard output."""
     # ROUGE-L's table grows with the product of both lengths.
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     asked = Cases.model_validate_json(sys.stdin.buffer.read())
-    scores = scores_of(asked.cases, seed=asked.seed)
-    sys.stdout.write(scores.model_dump_json())
+    sys.stdout.write(compare(asked.cases, seed=asked.seed).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,23 @@
-"""What makes a report readable: what to know before trusting its numbers, and a few answers side by side. Pure."""
+"""What makes a report readable: what to know before trusting its numbers, and the answers side by side. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Final
 
 from jobs.reports.sample import Question
 from jobs.reports.texts import is_same
 from jobs.terminal_text import without_middle
-from schemas.report import Case, Compared, Pair, Said, Scores
+from schemas.report import (
+    AnswerTimes,
+    Case,
+    Compared,
+    Comparison,
+    Latency,
+    Pair,
+    Said,
+    Scored,
+    Scores,
+)
 
 MAX_PAIRS: Final = 12
 _SHOWN_CHARACTERS: Final = 2000
@@ -30,6 +41,11 @@ def _about_source(examples: Compared) -> Iterator[str]:
         yield (
             f"{examples.n_in_training} of these {examples.n_compared} examples are in the training file too, word "
             "for word. On those the tuned model looks better than it is."
+        )
+    if examples.n_candidates is not None and examples.n_candidates > 1:
+        yield (
+            f"These examples are no untouched test set: of {examples.n_candidates} states of the model, the job ended "
+            "with the one that had the lowest loss on them. New examples would show the tuned model a little weaker."
         )
 
 
@@ -71,6 +87,40 @@ def pairs_shown(cases: Mapping[int, Case], questions: Mapping[int, Question]) ->
     return [_pair(number, cases[number], questions[number]) for number in sorted(shown[:MAX_PAIRS])]
 
 
+def comparisons(
+    cases: Mapping[int, Case], questions: Mapping[int, Question], each: Sequence[Scored]
+) -> list[Comparison]:
+    """Return every compared example; `each` is in the order of the cases."""
+    return [
+        Comparison(
+            **dict(_pair(number, case, questions[number])),
+            outcome=scored.outcome,
+            scores=scored.scores,
+        )
+        for (number, case), scored in zip(cases.items(), each, strict=True)
+    ]
+
+
+def latency_of(cases: Mapping[int, Case]) -> Latency | None:
+    """Return how long both models took; None where nobody looked at a clock."""
+    base = _times([case.base for case in cases.values()])
+    tuned = _times([case.tuned for case in cases.values()])
+    return Latency(base=base, tuned=tuned) if base and tuned else None
+
+
+def _times(answers: Sequence[Said]) -> AnswerTimes | None:
+    seconds = sorted(said.seconds for said in answers if said.seconds is not None)
+    if not seconds:
+        return None
+    rates = [said.n_tokens / said.seconds for said in answers if said.n_tokens and said.seconds]
+    return AnswerTimes(
+        n=len(seconds),
+        p50=seconds[len(seconds) // 2],
+        p95=seconds[int(0.95 * (len(seconds) - 1))],
+        tokens_per_second=round(fmean(rates), 1) if rates else None,
+    )
+
+
 def _pair(number: int, case: Case, question: Question) -> Pair:
     return Pair(
         example=number,
@@ -82,4 +132,11 @@ def _pair(number: int, case: Case, question: Question) -> Pair:
 
 
 def _shortened(said: Said) -> Said:
-    return said.model_copy(update={"text": without_middle(said.text, longest=_SHOWN_CHARACTERS)})
+    calls = [
+        call.model_copy(
+            update={"arguments": without_middle(call.arguments, longest=_SHOWN_CHARACTERS)}
+        )
+        for call in said.calls
+    ]
+    text = without_middle(said.text, longest=_SHOWN_CHARACTERS)
+    return said.model_copy(update={"text": text, "calls": calls})

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.terminal_text import visible, without_middle
-from schemas.report import Labels, MeasureName, Pair, Report, Said, Scores, Source, Verdict
+from schemas.report import Labels, Latency, MeasureName, Pair, Report, Said, Scores, Source, Verdict
 
 _NAMES: Final[dict[MeasureName, str]] = {
     "exact_match": "exact match",
@@ -49,6 +49,7 @@ def print_report(report: Report, console: Console) -> None:
         _notes(report.notes),
         _measures(report.scores),
         _labels(report.scores.labels),
+        _latency(report.latency),
     ):
         if part is not None:
             console.print(Padding(part, (1, 0, 0, 2)))
@@ -143,6 +144,17 @@ def _labels(labels: Labels | None) -> RenderableType | None:
         f"{labels.n_unknown_tuned}."
     )
     return Group(table, told)
+
+
+def _latency(latency: Latency | None) -> RenderableType | None:
+    if latency is None:
+        return None
+    base, tuned = latency.base, latency.tuned
+    return Text(
+        f"Half of the answers took up to {base.p50:.1f} s, tuned {tuned.p50:.1f} s; 95 of 100 up to "
+        f"{base.p95:.1f} s, tuned {tuned.p95:.1f} s. Up to four were asked at a time.",
+        "dim",
+    )
 
 
 def _pair(pair: Pair) -> RenderableType:

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.reports.chance import bootstrap_interval, sign_flip_p, verdict_of
-from jobs.reports.measures import scores_of
+from jobs.reports.measures import compare
 from jobs.reports.texts import called, is_json_document, is_same, json_value, normalized, words
 from schemas.report import Call, Case, Said
 
@@ -19,6 +19,10 @@ def case(reference, *, base, tuned):
 def measured(*cases):
     """Return base and tuned score by measure."""
     return {each.name: (each.base, each.tuned) for each in scores_of(cases, seed=1).measures}
+
+
+def scores_of(cases, *, seed):
+    return compare(cases, seed=seed).scores
 
 
 def headline(*references, n=1):
@@ -131,6 +135,52 @@ def test_labels_have_precision_recall_and_f1():
     assert b.base.model_dump() == {"precision": 0, "recall": 0, "f1": 0}
     assert (labels.macro_f1_base, labels.macro_f1_tuned) == (0.3333, 0.8036)
     assert (labels.n_unknown_base, labels.n_unknown_tuned) == (0, 1)
+
+
+def test_the_confusion_table_counts_every_answer_once():
+    """Rows are references, columns answers, in the labels' order; what is no label is in the last column."""
+    cases = [
+        case(reference, base="A", tuned=answer)
+        for reference, answer in zip(
+            "AAAABBBB", ["A", "A", "B", "?", "B", "B", "", "A"], strict=True
+        )
+    ]
+    found = scores_of(cases, seed=1).labels.confusion
+    assert found.labels == ["A", "B"]
+    assert found.base == [[4, 0, 0], [4, 0, 0]]
+    assert found.tuned == [[2, 1, 1], [1, 2, 1]]
+
+
+def test_rare_labels_are_counted_together():
+    """Of more than fifty labels the table shows the most frequent; answers of others are in the last column."""
+    codes = [f"code {n:02}" for n in range(60)]
+    cases = [case(code, base=codes[-1], tuned=code) for code in codes * 2]
+    found = scores_of(cases, seed=1).labels.confusion
+    assert found.labels == codes[:50]
+    assert {tuple(row) for row in found.base} == {(*[0] * 50, 2)}
+    assert sum(row[place] for place, row in enumerate(found.tuned)) == 100
+
+
+def test_wins_losses_and_ties_are_those_of_the_headline():
+    """Each example has its scores, and who won by the headline's measure; none where it does not apply."""
+    object_ = '{"a": 1}'
+    measured_ = compare(
+        [
+            case(object_, base="no", tuned=object_),
+            case(object_, base=object_, tuned="no"),
+            case(object_, base="no", tuned="no"),
+            case("words", base="words", tuned="no"),
+        ],
+        seed=1,
+    )
+    assert measured_.scores.headline.name == "json_match"
+    assert [each.outcome for each in measured_.each] == ["win", "loss", "tie", None]
+    assert measured_.each[0].scores["json_match"] == (0, 1)
+    assert measured_.each[3].scores == {
+        "exact_match": (1, 0), "token_f1": (1, 0), "rouge_l": (1, 0)
+    }  # fmt: skip
+    headline_ = measured_.scores.headline
+    assert (headline_.n_better, headline_.n_worse, headline_.n) == (1, 1, 3)
 
 
 def test_what_hardly_repeats_is_no_label():

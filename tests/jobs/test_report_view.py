@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from jobs.reports.measures import scores_of
-from jobs.reports.reading import MAX_PAIRS, notes_on, pairs_shown
+from jobs.reports.measures import compare
+from jobs.reports.reading import MAX_PAIRS, comparisons, latency_of, notes_on, pairs_shown
 from jobs.reports.sample import Question
 from jobs.reports.view import print_report
 from schemas.chat import ChatRequest
@@ -36,7 +36,8 @@ def report(cases, prompts=None, **update):
         number: Question(REQUEST, (prompts or {}).get(number, "My card is gone"), case.reference)
         for number, case in numbered.items()
     }
-    examples, scores = compared(len(cases), **update), scores_of(cases, seed=1)
+    examples, measured = compared(len(cases), **update), compare(cases, seed=1)
+    scores = measured.scores
     return Report(
         job_id="ftjob-1",
         created_at=1,
@@ -46,6 +47,8 @@ def report(cases, prompts=None, **update):
         scores=scores,
         notes=notes_on(examples, numbered, scores),
         pairs=pairs_shown(numbered, questions),
+        comparisons=comparisons(numbered, questions, measured.each),
+        latency=latency_of(numbered),
     )
 
 
@@ -118,6 +121,50 @@ def test_calls_are_shown_as_calls():
     assert "(nothing)" in text
 
 
+def test_every_example_is_compared():
+    """With prompt, reference, both answers, scores and outcome; however long the texts, the report stays small."""
+    long = said("word " * 2000, ("f", '{"a": "' + "x" * 9000 + '"}'))
+    cases = [*labelled(), Case(reference=long, base=long, tuned=long)] * 10
+    made = report(cases)
+    assert [each.example for each in made.comparisons] == list(range(1, 171))
+    first = made.comparisons[0]
+    assert (first.prompt, first.reference.text) == ("My card is gone", "card_lost")
+    assert (first.base.text, first.tuned.text) == ("I can help.", "card_lost")
+    assert (first.outcome, first.scores["exact_match"]) == ("win", (0, 1))
+    assert made.comparisons[16].outcome == "tie"
+    assert max(len(each.model_dump_json()) for each in made.comparisons) < 20_000
+
+
+def test_latency_is_told():
+    """Median, 95th percentile, and how fast each answer was written; none where nobody looked at a clock."""
+    timed = [
+        Case(
+            reference=said("a"),
+            base=said("b").model_copy(update={"seconds": n / 10, "n_tokens": n}),
+            tuned=said("a").model_copy(update={"seconds": 0.1, "n_tokens": 5}),
+        )
+        for n in range(1, 102)
+    ]
+    latency = report(timed).latency
+    assert latency.base.model_dump() == {"n": 101, "p50": 5.1, "p95": 9.6, "tokens_per_second": 10}
+    assert latency.tuned.tokens_per_second == 50
+    assert "5.1 s" in shown(report(timed))
+    assert report(labelled()).latency is None
+
+
+def test_a_report_of_before_is_read():
+    """What was added since is empty or null, and it is shown as it was."""
+    old = report(labelled()).model_dump(exclude={"comparisons", "latency"})
+    del old["examples"]["n_candidates"]
+    del old["scores"]["labels"]["confusion"]
+    for pair in old["pairs"]:
+        for who in ("reference", "base", "tuned"):
+            del pair[who]["seconds"], pair[who]["n_tokens"]
+    read = Report.model_validate(old)
+    assert (list(read.comparisons), read.latency, read.examples.n_candidates) == ([], None, None)
+    assert shown(read) == shown(report(labelled()))
+
+
 def test_pairs_are_of_every_kind():
     """As many as fit, the kinds in turn, in the file's order: who loses nothing by it is not left out."""
     right, wrong = said("a"), said("b")
@@ -141,6 +188,10 @@ def test_pairs_are_of_every_kind():
     [
         ({"n_in_training": 3}, "3 of these 16 examples are in the training file too"),
         ({"n_in_training": None}, "the training file was deleted"),
+        (
+            {"n_candidates": 3},
+            "no untouched test set: of 3 states of the model, the job ended with the one",
+        ),
         (
             {"left_out": [LeftOut(reason="too_long", n=2, detail="Too long.")]},
             "2 example(s) were chosen and are left out. Too long.",

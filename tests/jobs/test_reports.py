@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from jobs import inference
+from jobs import events, inference
 from jobs.batch_pace import Pace
 from jobs.claims import Claim
 from jobs.engines import ChatTarget
@@ -27,6 +27,7 @@ from schemas.chat import ChatRequest
 from schemas.errors import ModelServerUnavailable
 from schemas.fine_tuning import Hyperparameters
 from schemas.report import Report
+from schemas.training import StepDone
 from tests import samples
 from tests.api_server import catalog, opener
 from tests.batches import CALLER, record_creator
@@ -165,11 +166,14 @@ async def test_a_report_compares_both_models_on_the_validation_file(services, ru
     assert (report.base_model, report.tuned_model) == ("nano", before.fine_tuned_model)
     assert report.examples.model_dump() == {
         "source": "validation_file", "file_id": before.validation_file, "n_available": 20,
-        "n_chosen": 10, "n_compared": 10, "n_in_training": 0, "left_out": [],
+        "n_chosen": 10, "n_compared": 10, "n_in_training": 0, "left_out": [], "n_candidates": 0,
     }  # fmt: skip
     assert report.scores.headline == job.report.headline
     assert {label.label for label in report.scores.labels.labels} == {"code 0", "code 1", "code 2"}
-    assert report.notes == []
+    assert report.notes == job.report.notes == []
+    assert [each.outcome for each in report.comparisons] == ["win"] * 10
+    assert all(each.base.seconds > 0 and each.base.n_tokens == 4 for each in report.comparisons)
+    assert report.latency.tuned.n == 10
     pair = report.pairs[0]
     assert pair.prompt == f"learned {pair.reference.text}"
     assert pair.tuned.text == pair.reference.text
@@ -202,6 +206,27 @@ async def test_without_a_validation_file_the_report_says_what_it_is_worth(servic
     report = read(services, job)
     assert report.notes[0].startswith("THESE EXAMPLES WERE TRAINED ON")
     assert report.examples.n_in_training == report.examples.n_compared == 10
+
+
+@pytest.mark.parametrize(("n_measured", "is_told"), [(3, True), (1, False)])
+async def test_examples_that_chose_the_model_are_no_test_set(services, n_measured, is_told):
+    """Where their loss chose among states of the model, file and job say so; of one state nothing was chosen."""
+    job = await succeeded(services)
+    record = await services.store.jobs.get(job.id)
+    step = {"total_steps": 4, "train_loss": 1.0, "train_mean_token_accuracy": 0.5}
+    taken = {"learning_rate": 0.1, "grad_norm": 1.0, "tokens": 9, "seconds": 1.0}
+    told = [
+        events.step_done(
+            StepDone(step=n, full_valid_loss=0.5 if n <= n_measured else None, **step, **taken)
+        )
+        for n in range(1, 5)
+    ]
+    await services.store.jobs.change(job.id, lambda _: Outcome(record=record, events=told))
+    job = await seen_through(services, job)
+    report = read(services, job)
+    assert report.examples.n_candidates == n_measured
+    assert any("no untouched test set" in note for note in report.notes) is is_told
+    assert job.report.notes == report.notes
 
 
 async def test_what_was_held_out_of_the_training_file_is_asked(services):
