@@ -6,8 +6,9 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 
-from jobs.store.database import driver_url, refuse_old_sqlite
+from jobs.store.database import DatabaseUnusable, driver_url, refuse_old_sqlite
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 7_268_501
@@ -20,7 +21,7 @@ def migrate(url: str) -> None:
     Blocking: call it before an event loop runs, or in a thread.
 
     Raises:
-        DatabaseUnusable: It is of another kind, or this SQLite has the WAL-reset bug.
+        DatabaseUnusable: It is of another kind or cannot be reached, or this SQLite has the WAL-reset bug.
     """
     target = make_url(driver_url(url))
     if target.get_backend_name() == "sqlite":
@@ -42,8 +43,21 @@ def migrate(url: str) -> None:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except OperationalError as exc:
+        raise DatabaseUnusable(f"The database cannot be used: {str(exc.orig).strip()}") from exc
     finally:
         engine.dispose()
+
+
+def exists(url: str) -> bool:
+    """Whether there may be a database at `url`: false only where SQLite would begin a new file.
+
+    Raises:
+        DatabaseUnusable: It is of another kind.
+    """
+    target = make_url(driver_url(url))
+    is_file = target.get_backend_name() == "sqlite" and target.database
+    return not is_file or Path(target.database or "").exists()
 
 
 def _no_implicit_begin(connection: object) -> None:

@@ -1,6 +1,9 @@
 """`retune report`, as it is called."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -65,10 +68,21 @@ def test_a_jobs_report_is_shown(data_dir, made, capsys):
     ("fields", "told"),
     [
         ({"status": "running"}, "has no report: it is running; one is made of a job that succeeds"),
-        ({"status": "succeeded", "report": JobReport(status="pending")}, "waits for a worker."),
+        (
+            {"status": "succeeded", "report": JobReport(status="pending", reason="No engine.")},
+            "waits for a worker of `retune serve`. No engine. Ask again in a minute.",
+        ),
+        (
+            {"status": "succeeded", "report": JobReport(status="running")},
+            "is being made. Ask again in a minute",
+        ),
+        (
+            {"status": "succeeded", "report": JobReport(status="failed", reason="It died.")},
+            "could not be made. It died. It is not tried again. The job's model answers",
+        ),
         (
             {"status": "succeeded", "report": JobReport(status="skipped", reason="It is gone.")},
-            "was not made. It is gone.",
+            "was not made. It is gone. It will not be made later.",
         ),
     ],
 )
@@ -77,6 +91,54 @@ def test_a_job_without_a_report_says_why(data_dir, capsys, fields, told):
     job_id = add_job(data_dir, **fields)
     assert command.main([job_id]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_a_report_is_printed_as_json(data_dir, made, capsys):
+    """As it was written: for other programs."""
+    job_id = add_job(data_dir, status="succeeded", report=job_report())
+    written = made.model_dump_json(indent=2)
+    Blobs(data_dir.data_dir).file_path("file-report").write_text(written + "\n")
+    assert command.main([job_id, "--json"]) == 0
+    assert capsys.readouterr().out == written + "\n"
+
+
+def test_a_report_that_was_deleted_says_so(data_dir, capsys):
+    """The job still names it."""
+    job_id = add_job(data_dir, status="succeeded", report=job_report())
+    assert command.main([job_id]) == 1
+    assert "was made, but its file file-report was deleted." in capsys.readouterr().err
+
+
+def test_asking_makes_no_database(tmp_path, monkeypatch, capsys):
+    """Where no server ever ran, the command says where it looked, and leaves nothing."""
+    monkeypatch.setenv("RETUNE_DATA_DIR", str(tmp_path / "nobody"))
+    assert command.main(["ftjob-1"]) == 1
+    assert f"no server has kept jobs in {tmp_path / 'nobody'} yet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_does_not_answer_is_told(monkeypatch, tmp_path, capsys):
+    """In words, as a database that cannot be used is."""
+    monkeypatch.setenv("RETUNE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("RETUNE_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/x")
+    assert command.main(["ftjob-1"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("retune report: The database cannot be used: connection failed")
+    assert "secret" not in told
+
+
+def test_a_terminal_without_unicode_is_shown_escapes(tmp_path, made):
+    """Not a traceback: answers are in any script."""
+    note = made.model_copy(update={"notes": ["карта 卡"]})
+    (tmp_path / "report.json").write_text(note.model_dump_json())
+    shown = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "report", str(tmp_path / "report.json")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"\\u043a\\u0430" in shown.stdout
+    assert shown.stderr == b""
 
 
 def test_what_is_no_report_is_told(data_dir, tmp_path, capsys):
