@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from functools import partial
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -269,12 +270,21 @@ async def test_reports_are_claimed_once_and_by_whoever_comes(store):
     jobs = store.jobs
     assert await jobs.reports_due(now=100.0, limit=9) == []
     assert await jobs.reports_due(now=200.0, limit=9) == [first.job.id, second.job.id]
-    taken = await jobs.claim_report(first.job.id, begun, owner="a", now=200.0, lease=30.0)
+    taken = await jobs.claim_report(
+        first.job.id, partial(begun, now=200.0), owner="a", now=200.0, lease=30.0
+    )
     assert taken.job.report.status == "running"
-    assert await jobs.claim_report(first.job.id, begun, owner="b", now=210.0, lease=30.0) is None
+    assert (
+        await jobs.claim_report(
+            first.job.id, partial(begun, now=210.0), owner="b", now=210.0, lease=30.0
+        )
+        is None
+    )
     assert await jobs.reports_due(now=210.0, limit=9) == [second.job.id]
     assert [held.job.id for held in await jobs.held()] == [first.job.id]
-    again = await jobs.claim_report(first.job.id, begun, owner="b", now=231.0, lease=30.0)
+    again = await jobs.claim_report(
+        first.job.id, partial(begun, now=231.0), owner="b", now=231.0, lease=30.0
+    )
     assert again.attempt == taken.attempt + 1
     with pytest.raises(Fenced):
         await jobs.change(first.job.id, given_back, attempt=taken.attempt)
