@@ -1,8 +1,7 @@
 """Attention of a segmented row as plain matrix products, one autograd node for the whole row.
 
-Segments that follow the same beginning and are about as long are padded into one batch; a long one
-is walked in blocks of queries. The keys of a common beginning are multiplied with the queries of
-all that follow it at once.
+Segments that are about as long, and see about as much before them, are padded into one batch; a
+long one is alone and is walked in blocks of queries.
 
 Scores and their softmax are float32, products with the probabilities in the dtype of the values,
 as in flash attention. On a CPU with AVX512_BF16 such products run twice as fast in bfloat16, which
@@ -10,7 +9,8 @@ torch's own kernel there does not make use of, in the backward pass least of all
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from jobs.training.rows import Segment
 
-_QUERIES: Final = 256
-"""Of a block: large enough for fast products, small enough that its scores stay in the cache."""
+_QUERIES: Final = 128
+"""Of a block: enough for fast products; fewer leave less above the diagonal, computed for nothing."""
 _BATCHED_QUERIES: Final = 512
 """Of a batch of segments, padding included: a segment of more than one block is alone."""
-_PADDING: Final = 16
-"""Tokens by which any segment may be filled up; beyond that, a quarter of the longest."""
+_PADDING: Final = 32
+"""Tokens by which queries or keys of any segment may be filled up; beyond that, a quarter of the longest."""
 _KEPT_KEYS: Final = 1024
 """A block that sees more keys computes its probabilities anew in the backward pass: memory grows
 with the tokens, not with their square."""
@@ -34,27 +34,32 @@ class Block(NamedTuple):
     """Queries of each segment of a bundle, and the keys that any of them sees."""
 
     queries: slice
-    """Of the segment's tokens; the last of its own keys are theirs."""
-    before: slice
-    """Of what is before the segments."""
-    own: slice
-    """Of the segment's tokens."""
+    """Of the segment's tokens; the last of the keys are theirs."""
+    keys: slice
+    """Of what is before the segment and its own tokens."""
     too_far: int | None
     """The diagonal of (queries, keys) from which on leftwards keys are outside the window."""
 
     @property
+    def n_queries(self) -> int:
+        """Of a segment."""
+        n: int = self.queries.stop - self.queries.start
+        return n
+
+    @property
     def n_keys(self) -> int:
-        """Before and own."""
-        before, own = self.before, self.own
-        n_keys: int = before.stop - before.start + own.stop - own.start
-        return n_keys
+        """Of a segment."""
+        n: int = self.keys.stop - self.keys.start
+        return n
 
 
 class Bundle:
     """Segments that run as one batch.
 
+    Their own tokens begin at the same key, with less than `n_before` before them where others have more.
+
     Args:
-        segments: All with the same before.
+        segments: Longest first.
         row_length: Of the row. This place, one beyond its end, stands for padding.
         device: Where the row lies.
     """
@@ -64,14 +69,26 @@ class Bundle:
     ) -> None:
         self.size = len(segments)
         self.longest = max(len(segment) for segment in segments)
-        places = torch.full((self.size, self.longest), row_length)
-        for row, segment in enumerate(segments):
-            places[row, : len(segment)] = torch.arange(segment.begin, segment.end)
-        before = [torch.arange(*span) for span in segments[0].before]
-        self.places = places.flatten().to(device)
+        self.n_before = max(segment.position for segment in segments)
+        self.span: slice | None = None
+        """Where a single segment lies that nothing is before: its queries and its keys."""
+        if self.size == 1 and not self.n_before:
+            self.span = slice(segments[0].begin, segments[0].end)
+        keys = torch.full((self.size, self.n_before + self.longest), row_length)
+        for row, segment in zip(keys, segments, strict=True):
+            own = [(segment.begin, segment.end)]
+            seen = torch.cat([torch.arange(*span) for span in (*segment.before, *own)])
+            first = self.n_before - segment.position
+            row[first : first + len(seen)] = seen
+        self.queries = keys[:, self.n_before :].flatten().to(device)
         """(size x longest,), int64: in the row."""
-        self.before = torch.cat([places.new_empty(0), *before]).to(device)
-        """(tokens before,), int64: in the row."""
+        self.keys = keys.flatten().to(device)
+        """(size x (before + longest),), int64: in the row."""
+        self._absent: Tensor | None = None
+        if any(segment.position < self.n_before for segment in segments):
+            is_absent = (keys[:, : self.n_before] == row_length).to(device)
+            self._absent = torch.zeros(is_absent.shape, device=device)
+            self._absent = self._absent.masked_fill_(is_absent, -torch.inf)[:, None, None]
         n_queries = min(self.longest, _QUERIES)
         self._future = torch.full((n_queries, n_queries), -torch.inf, device=device).triu_(1)
 
@@ -81,50 +98,70 @@ class Bundle:
         Args:
             window: A token sees itself and the `window - 1` before it; None: all before it.
         """
-        n_before = len(self.before)
         for begin in range(0, self.longest, _QUERIES):
             end = min(begin + _QUERIES, self.longest)
-            first_key = 0 if window is None else max(0, n_before + begin - window + 1)
-            too_far = None if window is None else n_before + begin - window - first_key
+            first_seen = 0 if window is None else max(0, self.n_before + begin - window + 1)
             yield Block(
                 queries=slice(begin, end),
-                before=slice(min(first_key, n_before), n_before),
-                own=slice(max(0, first_key - n_before), end),
-                too_far=too_far,
+                keys=slice(first_seen, self.n_before + end),
+                too_far=None if window is None else self.n_before + begin - window - first_seen,
             )
 
     def hide(self, scores: Tensor, block: Block) -> None:
         """Set to -inf what a query must not see.
 
         Args:
-            scores: (key heads, segments, queries, heads a key head, keys), float32.
+            scores: (key heads x segments, queries x heads a key head, keys), float32.
             block: Whose scores they are.
         """
-        n_queries, n_keys = scores.shape[2], scores.shape[4]
+        n_queries, n_keys = block.n_queries, block.n_keys
+        scores = scores.view(-1, self.size, n_queries, scores.shape[1] // n_queries, n_keys)
         scores[..., n_keys - n_queries :] += self._future[:n_queries, None, :n_queries]
+        if self._absent is not None and (n_before := self.n_before - block.keys.start) > 0:
+            scores[..., :n_before] += self._absent[..., block.keys.start :]
         if block.too_far is not None and block.too_far > -n_queries:
             left = scores.new_full((n_queries, n_keys), -torch.inf).tril_(block.too_far)
             scores += left[:, None]
 
 
+@dataclass
+class _Batch:
+    """Segments that go together, the longest first."""
+
+    segments: list[Segment] = field(default_factory=list)
+    n_before: int = 0
+    fewest_keys: int = 0
+
+    def with_(self, segment: Segment) -> Self | None:
+        """Return them with another one that is no longer; None: too much would be padding."""
+        longest = len(self.segments[0])
+        n_before = max(self.n_before, segment.position)
+        fewest = min(self.fewest_keys, segment.position + len(segment))
+        if (
+            longest * (len(self.segments) + 1) > _BATCHED_QUERIES
+            or longest - len(segment) > _allowed_padding(longest)
+            or n_before + longest - fewest > _allowed_padding(n_before + longest)
+        ):
+            return None
+        return type(self)([*self.segments, segment], n_before, fewest)
+
+
 def bundle_up(segments: Sequence[Segment], device: torch.device) -> list[Bundle]:
-    """Put segments that follow the same tokens and are about as long together."""
-    batches: list[list[Segment]] = []
-    for segment in sorted(segments, key=lambda s: (s.before, -len(s))):
-        if not (batches and _fits(segment, batches[-1])):
-            batches.append([])
-        batches[-1].append(segment)
+    """Put segments together that are about as long and see about as many tokens."""
+    batches: list[_Batch] = []
+    for segment in sorted(segments, key=len, reverse=True):
+        for place, batch in enumerate(batches):
+            if (grown := batch.with_(segment)) is not None:
+                batches[place] = grown
+                break
+        else:
+            batches.append(_Batch([segment], segment.position, segment.position + len(segment)))
     row_length = max(segment.end for segment in segments)
-    return [Bundle(batch, row_length=row_length, device=device) for batch in batches]
+    return [Bundle(batch.segments, row_length=row_length, device=device) for batch in batches]
 
 
-def _fits(segment: Segment, batch: list[Segment]) -> bool:
-    longest = len(batch[0])
-    return (
-        segment.before == batch[0].before
-        and longest - len(segment) <= max(_PADDING, longest // 4)
-        and longest * (len(batch) + 1) <= _BATCHED_QUERIES
-    )
+def _allowed_padding(n_tokens: int) -> int:
+    return max(_PADDING, n_tokens // 4)
 
 
 def attend_in_blocks(
@@ -153,21 +190,15 @@ def attend_in_blocks(
     return attended
 
 
-_Tensors = tuple[Tensor, Tensor, Tensor]
-"""Query, key, value."""
-
-
 class _States(NamedTuple):
-    """Queries, keys and values of a bundle, or their gradients. Padding is 0."""
+    """Queries, keys and values, or their gradients."""
 
     query: Tensor
-    """(key heads, segments, longest, heads a key head, head size)."""
+    """Of a row: (key heads, tokens + 1, heads a key head x head size); the last token is padding, 0.
+    Of a bundle: (key heads x segments, longest x heads a key head, head size)."""
     key: Tensor
-    """(key heads, segments, longest, 1, head size)."""
+    """Of a row: (key heads, tokens + 1, head size). Of a bundle: (key heads x segments, keys, head size)."""
     value: Tensor
-    key_before: Tensor
-    """(key heads, tokens before, head size)."""
-    value_before: Tensor
 
 
 class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not followed
@@ -181,51 +212,64 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
         scaling: float,
         window: int | None,
     ) -> Tensor:
-        padded = _with_padding(query), _with_padding(key), _with_padding(value)
-        attended = query.new_empty(len(query) + 1, query.shape[1], value.shape[2])
+        n_heads, n_key_heads = query.shape[1], key.shape[1]
+        row = _States(*(_by_key_head(each, n_key_heads) for each in (query, key, value)))
+        width = n_heads // n_key_heads * value.shape[2]
+        attended = row.query.new_empty(n_key_heads, len(query) + 1, width)
         kept: list[Tensor] = []
         for bundle in bundles:
-            states = _gather(padded, bundle)
-            out = states.query.new_empty(*states.query.shape[:-1], value.shape[2])
+            states = _take(row, bundle)
+            out = _room(attended, bundle, size=value.shape[2])
             for block in bundle.blocks(window):
                 probabilities = _probabilities(states, bundle, block, scaling)
-                _weigh(states, block, probabilities, out)
+                rows = _rows(out, bundle, block)
+                rows.baddbmm_(probabilities, states.value[:, block.keys], beta=0)
                 if any(ctx.needs_input_grad) and block.n_keys <= _KEPT_KEYS:
                     kept.append(probabilities)
-            attended.index_copy_(0, bundle.places, _by_token(out))
-        ctx.save_for_backward(*padded, *kept)
-        ctx.bundles, ctx.scaling, ctx.window = bundles, scaling, window
-        return attended[:-1]
+            _put(out, attended, bundle)
+        ctx.save_for_backward(*row, *kept)
+        ctx.bundles, ctx.scaling, ctx.window, ctx.n_heads = bundles, scaling, window, n_heads
+        return _by_token(attended, n_heads)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: FunctionCtx, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # A checkpoint lets them be asked for once.
-        padded: _Tensors = saved[:3]
+        row = _States(*saved[:3])
         kept: Iterator[Tensor] = iter(saved[3:])
-        query, key, value = padded
+        n_key_heads = len(row.key)
         # Keys are seen from many blocks: rounding each sum would add up.
-        grads = torch.empty_like(query), _precise_zeros_like(key), _precise_zeros_like(value)
-        grad_padded = _with_padding(grad_attended)
+        grad_row = _States(torch.empty_like(row.query), *map(_precise_zeros_like, row[1:]))
+        grad_out_row = _by_key_head(grad_attended, n_key_heads)
         for bundle in ctx.bundles:
-            states = _gather(padded, bundle)
+            states = _take(row, bundle)
+            grad_out = _of_queries(grad_out_row, bundle, size=grad_attended.shape[2])
             grad = _States(
-                torch.empty_like(states.query),
-                *(_precise_zeros_like(each) for each in states[1:]),
+                _room(grad_row.query, bundle, size=states.query.shape[2]),
+                _sums(grad_row.key, states.key, bundle),
+                _sums(grad_row.value, states.value, bundle),
             )
-            grad_out = _by_head(grad_padded, bundle, n_key_heads=len(states.key))
             for block in bundle.blocks(ctx.window):
                 is_kept = block.n_keys <= _KEPT_KEYS
                 probabilities = (
                     next(kept) if is_kept else _probabilities(states, bundle, block, ctx.scaling)
                 )
-                _differentiate(states, block, probabilities, grad_out, grad)
-            _scatter(grad, bundle, grads)
+                d_rows = _rows(grad_out, bundle, block)
+                d_scores = _d_scores(d_rows, states.value[:, block.keys], probabilities)
+                rows = _rows(states.query, bundle, block)
+                _rows(grad.query, bundle, block).baddbmm_(
+                    d_scores, states.key[:, block.keys], beta=0, alpha=ctx.scaling
+                )
+                grad.key[:, block.keys].add_(torch.bmm(d_scores.mT, rows), alpha=ctx.scaling)
+                grad.value[:, block.keys].add_(torch.bmm(probabilities.mT, d_rows))
+            _put(grad.query, grad_row.query, bundle)
+            _add(grad.key, grad_row.key, bundle)
+            _add(grad.value, grad_row.value, bundle)
         dtype = grad_attended.dtype
         return (
-            grads[0][:-1].mul_(ctx.scaling),
-            grads[1][:-1].mul_(ctx.scaling).to(dtype),
-            grads[2][:-1].to(dtype),
+            _by_token(grad_row.query, ctx.n_heads),
+            _by_token(grad_row.key, n_key_heads, dtype),
+            _by_token(grad_row.value, n_key_heads, dtype),
             None,
             None,
             None,
@@ -238,114 +282,90 @@ def _precise(states: Tensor) -> torch.dtype:
 
 
 def _precise_zeros_like(states: Tensor) -> Tensor:
-    return torch.zeros_like(states, dtype=_precise(states))
+    return torch.zeros_like(states, dtype=_precise(states), memory_format=torch.contiguous_format)
 
 
-def _with_padding(states: Tensor) -> Tensor:
-    return torch.cat([states, states.new_zeros(1, *states.shape[1:])])
+def _by_key_head(states: Tensor, n_key_heads: int) -> Tensor:
+    """Lay (tokens, heads, size) out as a row of `_States`."""
+    by_token = states.reshape(len(states), n_key_heads, -1)
+    padded = states.new_empty(n_key_heads, len(states) + 1, by_token.shape[2])
+    padded[:, :-1] = by_token.transpose(0, 1)
+    padded[:, -1] = 0
+    return padded
 
 
-def _gather(padded: _Tensors, bundle: Bundle) -> _States:
-    query, key, value = padded
-    n_key_heads = key.shape[1]
+def _by_token(padded: Tensor, n_heads: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Return (tokens, heads, size): what `_by_key_head` came from."""
+    by_token = padded[:, :-1].transpose(0, 1)
+    by_token = by_token.to(dtype or padded.dtype, memory_format=torch.contiguous_format)
+    return by_token.reshape(len(by_token), n_heads, -1)
+
+
+def _take(row: _States, bundle: Bundle) -> _States:
+    size = row.key.shape[2]
     return _States(
-        _by_head(query, bundle, n_key_heads=n_key_heads),
-        _by_head(key, bundle, n_key_heads=n_key_heads),
-        _by_head(value, bundle, n_key_heads=n_key_heads),
-        key.index_select(0, bundle.before).transpose(0, 1),
-        value.index_select(0, bundle.before).transpose(0, 1),
+        _of_queries(row.query, bundle, size=size),
+        _of_keys(row.key, bundle),
+        _of_keys(row.value, bundle),
     )
 
 
-def _by_head(padded: Tensor, bundle: Bundle, *, n_key_heads: int) -> Tensor:
-    """Return (key heads, segments, longest, heads a key head, head size), contiguous."""
-    taken = padded.index_select(0, bundle.places)
-    shape = bundle.size, bundle.longest, n_key_heads, -1, padded.shape[-1]
-    return taken.view(shape).permute(2, 0, 1, 3, 4).contiguous()
+def _of_queries(row: Tensor, bundle: Bundle, *, size: int) -> Tensor:
+    """Return (key heads x segments, longest x heads a key head, size) of (key heads, tokens + 1, …)."""
+    if bundle.span is not None:
+        return row[:, bundle.span].view(len(row), -1, size)
+    return row.index_select(1, bundle.queries).view(len(row) * bundle.size, -1, size)
 
 
-def _by_token(states: Tensor) -> Tensor:
-    """Return (segments x longest, heads, head size): what `_by_head` came from."""
-    return states.permute(1, 2, 0, 3, 4).flatten(2, 3).flatten(0, 1)
+def _of_keys(row: Tensor, bundle: Bundle) -> Tensor:
+    """Return (key heads x segments, keys, size) of (key heads, tokens + 1, size)."""
+    if bundle.span is not None:
+        return row[:, bundle.span]
+    return row.index_select(1, bundle.keys).view(len(row) * bundle.size, -1, row.shape[2])
 
 
-def _parts(products: Tensor, n_before: int) -> tuple[Tensor, Tensor]:
-    """Split (key heads, segments, rows, keys) for the two batched products that it takes part in.
+def _room(row: Tensor, bundle: Bundle, *, size: int) -> Tensor:
+    """Return what `_of_queries` would, to be written; `_put` then brings it into the row."""
+    if bundle.span is not None:
+        return _of_queries(row, bundle, size=size)
+    n_rows = bundle.longest * row.shape[2] // size
+    return row.new_empty(len(row) * bundle.size, n_rows, size)
 
-    Returns:
-        (key heads, segments x rows, keys before) and (key heads x segments, rows, own keys), views.
-    """
-    return products.flatten(1, 2)[..., :n_before], products.flatten(0, 1)[..., n_before:]
+
+def _put(part: Tensor, row: Tensor, bundle: Bundle) -> None:
+    if bundle.span is None:
+        row.index_copy_(1, bundle.queries, part.view(len(row), -1, row.shape[2]))
 
 
-def _rows(states: Tensor, queries: slice) -> Tensor:
-    """Return (key heads, segments, queries x heads a key head, head size), a view."""
-    taken = states[:, :, queries]
-    return taken.view(*taken.shape[:2], -1, taken.shape[-1])
+def _sums(row: Tensor, states: Tensor, bundle: Bundle) -> Tensor:
+    """Return where to sum up gradients of a bundle's keys; `_add` then brings them into the row."""
+    return row[:, bundle.span] if bundle.span is not None else _precise_zeros_like(states)
+
+
+def _add(part: Tensor, row: Tensor, bundle: Bundle) -> None:
+    if bundle.span is None:
+        row.index_add_(1, bundle.keys, part.view(len(row), -1, row.shape[2]))
+
+
+def _rows(states: Tensor, bundle: Bundle, block: Block) -> Tensor:
+    """Return (key heads x segments, queries x heads a key head, size), a view."""
+    per_token = states.shape[1] // bundle.longest
+    return states[:, block.queries.start * per_token : block.queries.stop * per_token]
 
 
 def _probabilities(states: _States, bundle: Bundle, block: Block, scaling: float) -> Tensor:
-    """Return (key heads, segments, queries x heads a key head, keys), in the values' dtype."""
+    """Return (key heads x segments, queries x heads a key head, keys), in the values' dtype."""
     precise = _precise(states.query)
-    rows = _rows(states.query, block.queries).to(precise)
-    key_before = states.key_before[:, block.before].to(precise)
-    key = _rows(states.key, block.own).to(precise)
-    scores = rows.new_empty(*rows.shape[:-1], block.n_keys)
-    before, own = _parts(scores, key_before.shape[1])
-    if key_before.shape[1]:
-        before.baddbmm_(rows.flatten(1, 2), key_before.mT, beta=0, alpha=scaling)
-    own.baddbmm_(rows.flatten(0, 1), key.flatten(0, 1).mT, beta=0, alpha=scaling)
-    per_key_head = states.query.shape[3]
-    bundle.hide(scores.unflatten(2, (-1, per_key_head)), block)
+    rows = _rows(states.query, bundle, block).to(precise)
+    key = states.key[:, block.keys].to(precise)
+    scores = rows.new_empty(*rows.shape[:2], block.n_keys)
+    scores.baddbmm_(rows, key.mT, beta=0, alpha=scaling)
+    bundle.hide(scores, block)
     return scores.softmax(-1).to(states.value.dtype)
 
 
-def _weigh(states: _States, block: Block, probabilities: Tensor, out: Tensor) -> None:
-    """Write the block's part of `out`: values, weighed."""
-    rows = _rows(out, block.queries)
-    value_before = states.value_before[:, block.before]
-    before, own = _parts(probabilities, value_before.shape[1])
-    rows.flatten(0, 1).baddbmm_(own, _rows(states.value, block.own).flatten(0, 1), beta=0)
-    if value_before.shape[1]:
-        rows.flatten(1, 2).baddbmm_(before, value_before)
-
-
-def _differentiate(
-    states: _States, block: Block, probabilities: Tensor, grad_out: Tensor, grad: _States
-) -> None:
-    """Write the block's part of the queries' gradient, and add to the others; all unscaled."""
-    d_rows, rows = _rows(grad_out, block.queries), _rows(states.query, block.queries)
-    key, value = (_rows(each, block.own).flatten(0, 1) for each in (states.key, states.value))
-    key_before, value_before = (
-        each[:, block.before] for each in (states.key_before, states.value_before)
+def _d_scores(d_rows: Tensor, value: Tensor, probabilities: Tensor) -> Tensor:
+    """Return the gradient of the scores: as the probabilities."""
+    return torch._softmax_backward_data(  # noqa: SLF001 - has no public name
+        torch.bmm(d_rows, value.mT), probabilities, -1, probabilities.dtype
     )
-    n_before = key_before.shape[1]
-    d_probabilities = torch.empty_like(probabilities)
-    before, own = _parts(d_probabilities, n_before)
-    own.baddbmm_(d_rows.flatten(0, 1), value.mT, beta=0)
-    if n_before:
-        before.baddbmm_(d_rows.flatten(1, 2), value_before.mT, beta=0)
-    d_scores = torch._softmax_backward_data(  # noqa: SLF001 - has no public name
-        d_probabilities, probabilities, -1, probabilities.dtype
-    )
-    before, own = _parts(d_scores, n_before)
-    weights_before, weights = _parts(probabilities, n_before)
-    d_query = _rows(grad.query, block.queries)
-    d_query.flatten(0, 1).baddbmm_(own, key, beta=0)
-    _rows(grad.key, block.own).flatten(0, 1).add_(own.mT @ rows.flatten(0, 1))
-    _rows(grad.value, block.own).flatten(0, 1).add_(weights.mT @ d_rows.flatten(0, 1))
-    if n_before:
-        d_query.flatten(1, 2).baddbmm_(before, key_before)
-        grad.key_before[:, block.before] += before.mT @ rows.flatten(1, 2)
-        grad.value_before[:, block.before] += weights_before.mT @ d_rows.flatten(1, 2)
-
-
-def _scatter(grad: _States, bundle: Bundle, grads: _Tensors) -> None:
-    """Add a bundle's gradients at the places of its tokens."""
-    query, key, value = grads
-    query.index_copy_(0, bundle.places, _by_token(grad.query))
-    key.index_add_(0, bundle.places, _by_token(grad.key))
-    value.index_add_(0, bundle.places, _by_token(grad.value))
-    if len(bundle.before):
-        key.index_add_(0, bundle.before, grad.key_before.transpose(0, 1))
-        value.index_add_(0, bundle.before, grad.value_before.transpose(0, 1))

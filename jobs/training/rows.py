@@ -3,7 +3,8 @@
 The row is a forest: a segment is a run of tokens that all its documents share, and what they begin
 with before it lies in the segments above. A token depends on nothing but the tokens before it in
 its own document, so each token computed once stands for all the documents that share it, and the
-gradients of all of them add up in it. Found by token ids alone; which tokens train does not matter.
+gradients of all of them add up in it. Found by token ids alone; which tokens train does not matter,
+but for the last: from there on a document is not run, for nothing asks what follows.
 """
 
 from collections.abc import Sequence
@@ -67,19 +68,24 @@ class Row:
             least_shared: Tokens that must be saved a document, else each gets its own; None:
                 nothing is shared.
         """
+        # A token is predicted where the one before it stands.
+        asked = [document.trained.nonzero().flatten() - 1 for document in documents]
+        run = [
+            document.token_ids[: int(places[-1]) + 1]
+            for document, places in zip(documents, asked, strict=True)
+        ]
         if least_shared is None:
-            bounds = _end_to_end(documents)
+            bounds = _end_to_end(run)
             segments = [Segment(*each) for each in bounds]
             paths: list[_Path] = [(each,) for each in bounds]
         else:
-            segments, paths = _grow_forest(documents, least_shared)
+            segments, paths = _grow_forest(run, least_shared)
         token_ids = torch.empty(segments[-1].end, dtype=torch.int32)
         predicting = []
-        for document, path in zip(documents, paths, strict=True):
+        for ids, asked_places, path in zip(run, asked, paths, strict=True):
             places = torch.cat([torch.arange(*span) for span in path])
-            token_ids[places] = document.token_ids
-            # A token is predicted where the one before it stands.
-            predicting.append(places[document.trained.nonzero().flatten() - 1])
+            token_ids[places] = ids
+            predicting.append(places[asked_places])
         positions = [torch.arange(s.position, s.position + len(s)) for s in segments]
         return cls(token_ids, torch.cat(positions), torch.cat(predicting), segments)
 
@@ -87,25 +93,26 @@ class Row:
         return len(self.token_ids)
 
 
-def n_shared(one: Document, other: Document) -> int:
-    """Return how many tokens both begin with."""
+def n_shared(one: Tensor, other: Tensor) -> int:
+    """Return how many token ids both begin with."""
     both = min(len(one), len(other))
-    differing = (one.token_ids[:both] != other.token_ids[:both]).nonzero()
+    differing = (one[:both] != other[:both]).nonzero()
     return int(differing[0]) if len(differing) else both
 
 
 def n_saved(one: Document, following: Document) -> int:
     """Return how many tokens of a document need not run beside another one."""
-    alike = n_shared(one, following)
+    alike = n_shared(one.token_ids, following.token_ids)
     return alike if alike >= LEAST_SHARED else 0
 
 
 def sharers_together(documents: Sequence[Document]) -> list[Document]:
     """Order documents so that neighbours begin alike; those that begin alike, longest first."""
-    in_order = sorted(documents, key=_as_bytes)
-    shared = [0, *(n_shared(*pair) for pair in pairwise(in_order)), 0]
+    in_order = sorted(documents, key=lambda document: _as_bytes(document.token_ids))
+    token_ids = [document.token_ids for document in in_order]
+    shared = [0, *(n_shared(*pair) for pair in pairwise(token_ids)), 0]
     beginnings = [
-        _as_bytes(document)[: n_tokens * document.token_ids.itemsize]
+        _as_bytes(document.token_ids[:n_tokens])
         if (n_tokens := max(beside)) >= LEAST_SHARED
         else b""
         for document, beside in zip(in_order, pairwise(shared), strict=True)
@@ -114,7 +121,7 @@ def sharers_together(documents: Sequence[Document]) -> list[Document]:
     return [in_order[i] for i in order]
 
 
-def _end_to_end(documents: Sequence[Document]) -> list[tuple[int, int]]:
+def _end_to_end(documents: Sequence[Tensor]) -> list[tuple[int, int]]:
     ends = [0]
     for document in documents:
         ends.append(ends[-1] + len(document))
@@ -122,9 +129,9 @@ def _end_to_end(documents: Sequence[Document]) -> list[tuple[int, int]]:
 
 
 def _grow_forest(
-    documents: Sequence[Document], least_shared: int
+    documents: Sequence[Tensor], least_shared: int
 ) -> tuple[list[Segment], list[_Path]]:
-    """Return the segments, and for each document its spans of the row.
+    """Return the segments, and for each document's token ids their spans of the row.
 
     In the order of their bytes, documents that begin alike are neighbours, and any run of them
     shares what its least alike neighbours share.
@@ -153,7 +160,7 @@ def _grow_forest(
     return segments, paths
 
 
-def _as_bytes(document: Document) -> bytes:
+def _as_bytes(token_ids: Tensor) -> bytes:
     # Not the order of numbers, but one in which a common beginning of tokens is one of bytes.
-    as_bytes: bytes = document.token_ids.numpy().tobytes()
+    as_bytes: bytes = token_ids.numpy().tobytes()
     return as_bytes

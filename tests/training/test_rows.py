@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,10 +59,13 @@ def test_each_prediction_sees_its_document(drawn: list[Document], least: int | N
 @settings(deadline=None, max_examples=50)
 @given(documents())
 def test_nothing_is_run_twice(drawn: list[Document]) -> None:
-    """Where every token counts, a row holds each beginning of its documents exactly once."""
+    """Where every token counts, a row holds each beginning of its documents exactly once.
+
+    The last token of each trains, and nothing is asked after it.
+    """
     row = Row.of(drawn, least_shared=1)
 
-    tokens = [tuple(each.token_ids.tolist()) for each in drawn]
+    tokens = [tuple(each.token_ids[:-1].tolist()) for each in drawn]
     assert len(row) == len({t[: n + 1] for t in tokens for n in range(len(t))})
     assert [s.begin for s in row.segments] == [0, *(s.end for s in row.segments[:-1])]
 
@@ -92,7 +96,7 @@ def test_those_that_share_run_together() -> None:
     groups = Flat().pack(mixed, 51)
 
     assert [len(group) for group in groups] == [1, 1, 1, 1, 4]
-    assert len(Row.of(groups[-1])) == 40 + 4
+    assert len(Row.of(groups[-1])) == 40
 
 
 def test_little_is_not_shared() -> None:
@@ -111,8 +115,20 @@ def test_which_tokens_train_does_not_matter() -> None:
 
     row = Row.of([first, second], least_shared=1)
 
-    assert len(row) == 5
+    assert len(row) == 4
     assert row.predicting.tolist() == [0, 3, 1, 3]
+
+
+@pytest.mark.parametrize("least", [LEAST_SHARED, None])
+def test_nothing_is_run_in_vain(least: int | None) -> None:
+    """What stands behind the last token that trains is not run, nor is that token."""
+    token_ids = torch.tensor([5, 6, 7, 8, 9], dtype=torch.int32)
+    trained = token_ids == 7
+
+    row = Row.of([Document(token_ids, trained, n_trained=1)], least_shared=least)
+
+    assert row.token_ids.tolist() == [5, 6]
+    assert row.predicting.tolist() == [1]
 
 
 def test_a_thousand_turns_are_no_problem() -> None:
@@ -139,4 +155,5 @@ def test_neighbours_begin_alike() -> None:
     ordered = sharers_together(drawn)
 
     assert [len(each) for each in ordered] == [60, 43, 41, 92, 91]
-    assert [n_shared(*pair) for pair in pairwise(ordered)] == [0, 41, 40, 90]
+    token_ids = [each.token_ids for each in ordered]
+    assert [n_shared(*pair) for pair in pairwise(token_ids)] == [0, 41, 40, 90]
