@@ -61,8 +61,10 @@ class RenderingWatch:
         """
         key = vllm.url, adapter_id
         look = self._looks.get(key)
+        if look is not None and look.done() and not look.cancelled() and not look.exception():
+            return  # as for nearly every request
         # One that failed is not remembered: the next request looks again, in case somebody has repaired it.
-        if look is None or (look.done() and (look.cancelled() or look.exception())):
+        if look is None or look.done():
             look = asyncio.create_task(self._look(key, vllm, base=base, adapter_dir=adapter_dir))
             self._looks[key] = look
         await asyncio.shield(look)

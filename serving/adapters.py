@@ -115,9 +115,11 @@ class Residency:
             AdapterRejected: vLLM refuses it.
             ModelServerUnavailable: vLLM is not there, or did not load it in time.
         """
+        if self.is_resident(vllm, name):
+            return  # as for nearly every request: no timer, no turn of the loop
         loads = self._loads.setdefault(vllm.url, {})
         load = loads.get(name)
-        if load is None or (load.done() and not self.is_resident(vllm, name)):
+        if load is None or load.done():
             load = asyncio.create_task(vllm.load_adapter(name, path), name=f"load {name}")
             loads[name] = load
         try:

@@ -54,8 +54,12 @@ def is_json_document(text: str) -> bool:
 
 
 def called(calls: Sequence[Call]) -> list[tuple[str, str]]:
-    """Return calls in a form that is equal where names and arguments are, in whatever order."""
-    return sorted((call.name, json_value(call.arguments) or call.arguments) for call in calls)
+    """Return calls in a form that is equal where names and arguments are, in whatever order.
+
+    Nothing at all is how some models write that there are no arguments.
+    """
+    written = ((call.name, call.arguments.strip() or "{}") for call in calls)
+    return sorted((name, json_value(arguments) or arguments) for name, arguments in written)
 
 
 def is_same(one: Said, other: Said) -> bool:
