@@ -21,6 +21,7 @@ def graders():
         yield client.fine_tuning.alpha.graders
 
 
+@pytest.mark.slow
 def test_label_model(graders) -> None:
     """A tiny model that knows nothing of grading still answers with one of the labels."""
     label = {

@@ -89,6 +89,7 @@ def test_a_killed_engine_costs_no_job_and_no_model(client, server, running_job):
         assert ask(client, name, "Hello") is not None
 
 
+@pytest.mark.slow
 def test_a_request_waits_for_an_engine_that_was_killed(client, server):
     """A chat that comes while the engine restarts is answered, not refused."""
     assert ask(client, "retune-nano", "Hello") is not None
@@ -124,6 +125,7 @@ def test_nothing_survives_a_killed_server():
             assert_succeeded_once(again.client(), job)
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_jobs_back():
     """A polite stop saves a resume point and ends with 0; the next start goes on from that very step."""
     with private_directory("retune-e2e-") as directory:

@@ -64,6 +64,7 @@ def test_killing_the_one_that_waits_costs_no_job(client, server):
     assert not any("ended by signal" in message for message in events(client, job.id))
 
 
+@pytest.mark.slow
 def test_a_warm_trainer_that_is_killed_at_work_costs_no_job(client, server):
     """It is a trainer as any other: its successor goes on from the last resume point."""
     finished(client, create_job(client, examples=EXAMPLES, hyperparameters=SHORT).id)
@@ -80,6 +81,7 @@ def test_a_warm_trainer_that_is_killed_at_work_costs_no_job(client, server):
     assert [step for step, _ in curve(client, job)] == list(range(1, 101))
 
 
+@pytest.mark.slow
 def test_a_paused_job_that_a_warm_trainer_had_goes_on(client, server):
     """The spare hears of a pause as any trainer does: it saves and goes."""
     finished(client, create_job(client, examples=EXAMPLES, hyperparameters=SHORT).id)

@@ -243,6 +243,7 @@ async def _ended(pidfd: int) -> None:
         await ended.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.anyio
 async def test_a_base_that_vllm_refuses_tells_why(nano, settings, short_tmp_path):

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.training
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_bench_trains_and_judges():
     """Its quick mode runs our side alone, on a tiny base, to the end, with a loss below the base's."""
     ran = subprocess.run(

@@ -76,8 +76,9 @@ def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, is_sharded):
 @pytest.mark.training
 @pytest.mark.parametrize(
     "is_sharded",
-    [pytest.param(False, id="whole", marks=pytest.mark.slow), pytest.param(True, id="sharded")],
+    [pytest.param(False, id="whole"), pytest.param(True, id="sharded")],
 )
+@pytest.mark.slow
 def test_tells_and_writes_once(start: Start, make_spec: MakeSpec, is_sharded):
     """A run of two processes tells what a run of one does, once, and leaves the same files."""
     specs = make_spec("one"), make_spec("two", n_processes=2, is_sharded=is_sharded)
