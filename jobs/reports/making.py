@@ -73,16 +73,7 @@ async def make(claim: Claim, pace: Pace) -> None:
         raise NotMeasured(f"No example was answered by both models. {reasons}")
     measured = await _measured(claim, cases)
     scores = measured.scores
-    examples = Compared(
-        source=origin.source,
-        file_id=origin.file_id,
-        n_available=chosen.n_available,
-        n_chosen=len(chosen.examples),
-        n_compared=len(cases),
-        n_in_training=await _in_training(claim, chosen, cases, origin),
-        left_out=left_out,
-        n_candidates=await _n_candidates(claim, origin),
-    )
+    examples = await _compared(claim, origin, chosen, cases, left_out)
     report = Report(
         job_id=claim.job_id,
         created_at=int(time.time()),
@@ -216,6 +207,25 @@ async def _measured(claim: Claim, cases: Mapping[int, Case]) -> Measured:
         return Measured.model_validate_json(answer)
     except (ChildFailed, ValidationError) as exc:
         raise NotMeasured(f"The answers could not be measured. {exc}") from exc
+
+
+async def _compared(
+    claim: Claim,
+    origin: Origin,
+    chosen: Chosen,
+    cases: Mapping[int, Case],
+    left_out: list[LeftOut],
+) -> Compared:
+    return Compared(
+        source=origin.source,
+        file_id=origin.file_id,
+        n_available=chosen.n_available,
+        n_chosen=len(chosen.examples),
+        n_compared=len(cases),
+        n_in_training=await _in_training(claim, chosen, cases, origin),
+        left_out=left_out,
+        n_candidates=await _n_candidates(claim, origin),
+    )
 
 
 async def _n_candidates(claim: Claim, origin: Origin) -> int:

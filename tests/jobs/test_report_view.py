@@ -9,6 +9,7 @@ from jobs.reports.measures import compare
 from jobs.reports.reading import MAX_PAIRS, comparisons, latency_of, notes_on, pairs_shown
 from jobs.reports.sample import Question
 from jobs.reports.view import print_report
+from jobs.terminal_text import without_middle
 from schemas.chat import ChatRequest
 from schemas.report import Call, Case, Compared, LeftOut, Report, Said
 
@@ -77,6 +78,14 @@ def test_the_verdict_comes_first():
     assert "+100.0 [+100, +100]" in text
     assert "16 / 0" in text
     assert "card_stolen" in text
+
+
+def test_what_is_cut_twice_tells_what_is_missing():
+    """A report keeps 2,000 characters of a text, and a terminal shows 400 of these."""
+    text = "".join(chr(97 + n % 26) for n in range(12_345))
+    kept = without_middle(text, longest=2000)
+    assert without_middle(kept, longest=400) == without_middle(text, longest=400)
+    assert "[…11,945 characters…]" in without_middle(kept, longest=400)
 
 
 def test_it_fits_eighty_columns():
