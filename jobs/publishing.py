@@ -23,7 +23,7 @@ from schemas.errors import JobFailure
 from schemas.fine_tuning import Checkpoint, CheckpointMetrics, Event
 from schemas.ids import TunedModelName, new_id, new_model_id
 from schemas.proof import PROOF, Proof
-from schemas.training import CheckpointSaved, ModelChosen, TrainingDone
+from schemas.training import BestSaved, CheckpointSaved, ModelChosen, TrainingDone
 from schemas.usage import Used
 from serving.adapters import inspect_adapter
 from serving.proof import Baseline, ProofReport, measure_base, prove
@@ -46,8 +46,8 @@ _CSV_COLUMNS: Final = (
 )
 
 
-async def publish_checkpoint(claim: Claim, saved: CheckpointSaved) -> None:
-    """Make an epoch's adapter a model that can be asked while the job goes on. Safe to repeat.
+async def publish_checkpoint(claim: Claim, saved: CheckpointSaved | BestSaved) -> None:
+    """Make an adapter that was saved on the way a model that can be asked while the job goes on. Safe to repeat.
 
     Raises:
         JobFailure: The adapter is not fit to be served.

@@ -34,6 +34,8 @@ from schemas.bases import BaseModelInfo
 from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Method, Supervised
 from schemas.training import (
+    DIVERGED,
+    BestSaved,
     CheckpointSaved,
     ModelChosen,
     Noted,
@@ -140,7 +142,7 @@ async def _follow(
                     await log.add(event)
                 case TrainingStarted() | Noted():
                     await log.note(event)
-                case CheckpointSaved():
+                case CheckpointSaved() | BestSaved():
                     await models.keep(event)
                 case ModelChosen():
                     await models.choose(event)
@@ -148,7 +150,7 @@ async def _follow(
                     await log.tell_cost(event)
                     return await models.chosen(), event
                 case TrainingFailed():
-                    raise JobFailure(event.message, code=event.code)
+                    raise await models.failed(event)
     except (TrainerLeft, TrainerDied):
         await log.flush()  # a paused job shows every step that it has taken
         raise
@@ -174,13 +176,33 @@ class _Models:
         self._claim = claim
         self._n_epochs = n_epochs
         self._saved: dict[int, CheckpointSaved] = {}
+        self._best: BestSaved | None = None
         self._chosen: ModelChosen | None = None
 
-    async def keep(self, saved: CheckpointSaved) -> None:
-        """Publish an epoch's checkpoint, where it is one of the last for sure."""
+    async def keep(self, saved: CheckpointSaved | BestSaved) -> None:
+        """Publish an epoch's checkpoint, where it is one of the last for sure; remember which is the best."""
+        if isinstance(saved, BestSaved):
+            self._best = saved
+            return
         self._saved[saved.epoch] = saved
         if self._n_epochs - PUBLIC_CHECKPOINTS < saved.epoch < self._n_epochs:
             await publish_checkpoint(self._claim, saved)
+
+    async def failed(self, event: TrainingFailed) -> JobFailure:
+        """Return what a job fails with; where it diverged, the best model before that is published first."""
+        best = self._best if event.code == DIVERGED else None
+        if best is None:
+            return JobFailure(event.message, code=event.code)
+        try:
+            await publish_checkpoint(self._claim, best)
+        except JobFailure as failure:
+            logger.warning("not fit to be kept: job_id=%s %s", self._claim.job_id, failure)
+            return JobFailure(event.message, code=event.code)
+        kept = (
+            f"The best model before that, of step {best.step} with a validation loss of "
+            f"{best.valid_loss:.4f}, is kept: it is a checkpoint of the job and can be asked."
+        )
+        return JobFailure(f"{event.message} {kept}", code=event.code)
 
     async def choose(self, chosen: ModelChosen) -> None:
         """Say which is the final one, where that is worth saying."""

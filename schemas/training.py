@@ -1,12 +1,15 @@
 """What the worker and the trainer say to each other: one JSON value a line."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Schema
 from schemas.fine_tuning import EarlyStopping, EventLevel, LrScheduler
+
+DIVERGED: Final = "diverged"
+"""`TrainingFailed.code` of a run that made its model worse, or whose loss is no number any more."""
 
 
 class LoraSpec(Schema):
@@ -146,6 +149,20 @@ class CheckpointSaved(Schema):
     """Holds `adapter_config.json`, `adapter_model.safetensors` and `proof.json` (`schemas.proof`)."""
 
 
+class BestSaved(Schema):
+    """An adapter is on disk that is better than all before it, by validation loss, and no worse than no training.
+
+    The last one told is what there is to show where training ends badly.
+    """
+
+    kind: Literal["best"] = "best"
+    step: int
+    adapter_dir: Path
+    """As of a `CheckpointSaved`."""
+    valid_loss: float
+    """On the whole validation file, in nats."""
+
+
 class Noted(Schema):
     """Something else that the user should know, told as an event of the job."""
 
@@ -194,6 +211,7 @@ TrainingEvent = Annotated[
     TrainingStarted
     | StepDone
     | CheckpointSaved
+    | BestSaved
     | Noted
     | ModelChosen
     | TrainingDone
@@ -204,6 +222,7 @@ training_event: TypeAdapter[
     TrainingStarted
     | StepDone
     | CheckpointSaved
+    | BestSaved
     | Noted
     | ModelChosen
     | TrainingDone

@@ -46,13 +46,15 @@ class Checkpoints:
 
         def fill(directory: Path) -> None:
             run.model.save_adapter(directory, base_name=self._base_name)
-            self._prover.write(run.model, directory)
+            self._prover.write(run.model, directory, budget=run.budget)
 
         if not target.is_dir():
             if run.group.is_first:
                 write_directory(target, fill)
             elif run.group.is_sharded:
-                self._prover.prove(run.model)  # the first one's passes need our part of the base
+                self._prover.prove(
+                    run.model, run.budget
+                )  # the first one's passes need our part of the base
         return target
 
     def _forget_beyond(self, step: int) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 
 from schemas.errors import JobFailure
-from schemas.training import TrainingFailed
+from schemas.training import DIVERGED, TrainingFailed
 
 # What torch's CPU allocator, C++ and oneDNN say when there is no memory; they have no class of their own.
 _CPU_ALLOCATOR_WORDS: Final = (
@@ -30,7 +30,7 @@ def diverged(step: int) -> JobFailure:
     return JobFailure(
         f"The loss is not a finite number any more at step {step}. Try a smaller "
         "learning_rate_multiplier, and look for examples with unusual text.",
-        code="diverged",
+        code=DIVERGED,
     )
 
 
@@ -49,7 +49,7 @@ def ran_away(step: int, *, start: float, now: float | None, is_guessing: bool) -
         f"Training ruined the model: at step {step} its loss on the same training examples "
         f"{worse}{why}; it was {start:.2f} before training. Try a learning_rate_multiplier of a tenth, a "
         "longer warmup_ratio, or a larger batch_size, and look for wrong or contradictory answers.",
-        code="diverged",
+        code=DIVERGED,
     )
 
 

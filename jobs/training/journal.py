@@ -1,6 +1,6 @@
 """What was reported, on disk too: a worker that is killed takes what it had read with it.
 
-`journal.jsonl` holds a line a step, checkpoint or note, as it was told. A successor tells again what its
+`journal.jsonl` holds a line a step, adapter or note, as it was told. A successor tells again what its
 worker does not know; telling twice is harmless, for the worker keeps each once.
 """
 
@@ -11,6 +11,7 @@ from typing import Final, Self, TypeAlias
 from pydantic import ValidationError
 
 from schemas.training import (
+    BestSaved,
     CheckpointSaved,
     Noted,
     StepDone,
@@ -20,11 +21,11 @@ from schemas.training import (
 )
 
 _NAME: Final = "journal.jsonl"
-_Kept: TypeAlias = StepDone | CheckpointSaved | Noted
+_Kept: TypeAlias = StepDone | CheckpointSaved | BestSaved | Noted
 
 
 class Journal:
-    """The steps, checkpoints and notes that one run has told of, in order.
+    """The steps, adapters and notes that one run has told of, in order.
 
     Args:
         path: Of its file.
@@ -56,16 +57,14 @@ class Journal:
     def rewind(self, *, to_step: int, is_open: bool = False) -> list[_Kept]:
         """Forget what lies after a resume point, and return what must be told again, oldest first.
 
+        Notes stay: what memory taught holds on (`jobs.tokens_at_once`), and is not noted again.
+
         Args:
-            to_step: Of the resume point; 0: forget everything.
+            to_step: Of the resume point; 0: forget every step.
             is_open: Whether that step's own numbers are to be told anew.
         """
         last = to_step - is_open
-        known = [
-            event
-            for event in self._read()
-            if event.step <= (to_step if isinstance(event, Noted) else last)
-        ]
+        known = [event for event in self._read() if isinstance(event, Noted) or event.step <= last]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_suffix(".part")
         unfinished.write_text(

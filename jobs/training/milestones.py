@@ -1,13 +1,14 @@
 """Where a run is measured whole: its numbers are told, its adapter is kept, and the best is known."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.course import Course
 from jobs.training.plan import Plan
 from jobs.training.reports import Reports
 from jobs.training.run import Run
-from schemas.training import CheckpointSaved, ModelChosen, Noted, TrainingEvent
+from schemas.training import BestSaved, CheckpointSaved, ModelChosen, Noted, TrainingEvent
 
 
 class Milestones:
@@ -53,6 +54,14 @@ class Milestones:
             adapter_dir = self._checkpoints.ensure(run)
             if epoch:
                 self._tell(CheckpointSaved(step=run.step, epoch=epoch, adapter_dir=adapter_dir))
+            self._tell_best(adapter_dir)
+
+    def _tell_best(self, adapter_dir: Path) -> None:
+        """Say that the step's adapter is the best so far, where it is, and is a good one."""
+        course, step = self._run.course, self._run.step
+        best = course.best
+        if best and best.step == step and best.loss is not None and not course.is_ruined(best.loss):
+            self._tell(BestSaved(step=step, adapter_dir=adapter_dir, valid_loss=best.loss))
 
     def ending(self) -> Iterator[TrainingEvent]:
         """Yield why training ended early, if it did, and which model is the final one."""

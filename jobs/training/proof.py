@@ -10,6 +10,7 @@ from torch import Tensor
 from jobs.training.corpus import Corpus, Document
 from jobs.training.data import Data
 from jobs.training.layouts import Layout, targets
+from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
 from schemas.proof import ASKED, PROOF, Proof, ProofExample
 from schemas.rendering import RENDERING, RenderingSamples
@@ -45,8 +46,9 @@ class Prover:
         rendering: RenderingSamples,
         seed: int,
     ) -> None:
-        self._groups = layout.pack(choose_examples(corpus, seed=seed), _TOKENS_AT_ONCE)
-        self._documents = [document for group in self._groups for document in group]
+        # Alike ones side by side, as they will be run: also by the engine.
+        groups = layout.pack(choose_examples(corpus, seed=seed), _TOKENS_AT_ONCE)
+        self._documents = [document for group in groups for document in group]
         self._base: list[list[float]] | None = None  # the same for every adapter of a run
         self._blank = blank
         self._rendering = rendering
@@ -72,23 +74,42 @@ class Prover:
         unfinished.write_text(asked, encoding="utf-8")
         unfinished.replace(work_dir / ASKED)
 
-    def write(self, model: TunedModel, directory: Path) -> None:
+    def write(self, model: TunedModel, directory: Path, *, budget: TokenBudget) -> None:
         """Put what the engine will be asked beside an adapter."""
-        proof, rendering = self.prove(model).model_dump_json(), self._rendering.model_dump_json()
+        proof, rendering = (
+            self.prove(model, budget).model_dump_json(),
+            self._rendering.model_dump_json(),
+        )
         (directory / PROOF).write_text(proof, encoding="utf-8")
         (directory / RENDERING).write_text(rendering, encoding="utf-8")
 
-    def prove(self, model: TunedModel) -> Proof:
-        """Measure the base alone and the tuned model, each in the precision that serves."""
+    def prove(self, model: TunedModel, budget: TokenBudget) -> Proof:
+        """Measure the base alone and the tuned model, each in the precision that serves.
+
+        Args:
+            model: As training left it.
+            budget: For each pass: without our kernels one may hold more than one of training.
+
+        Raises:
+            JobFailure: `out_of_memory`.
+        """
         with torch.no_grad(), model.as_served():
-            tuned = self._logprobs(model)
+            tuned = self._logprobs(model, budget)
             if self._base is None:
                 with model.base_alone():
-                    self._base = self._logprobs(model)
+                    self._base = self._logprobs(model, budget)
         return self._proof(base=self._base, tuned=tuned)
 
-    def _logprobs(self, model: TunedModel) -> list[list[float]]:
-        return [told for group in self._groups for told in _logprobs(model, group)]
+    def _logprobs(self, model: TunedModel, budget: TokenBudget) -> list[list[float]]:
+        def measured(groups: list[list[Document]]) -> dict[int, list[float]]:
+            return {
+                id(document): told
+                for group in groups
+                for document, told in zip(group, _logprobs(model, group), strict=True)
+            }
+
+        told = budget.run(self._documents, measured, pack=model.layout.pack)
+        return [told[id(document)] for document in self._documents]
 
     def _proof(self, *, base: list[list[float]], tuned: list[list[float]]) -> Proof:
         examples = [
@@ -135,7 +156,11 @@ def _judged(row: Document) -> Document:
 def _logprobs(model: TunedModel, documents: list[Document]) -> list[list[float]]:
     """Return the log-probabilities of each document's trained tokens."""
     # Together, as the engine runs them: one by one took 2.6 times as long.
-    logits: Tensor = model.logits(documents).float()
-    wanted = targets(documents, logits.device)
-    logprobs = logits.log_softmax(-1).gather(-1, wanted[:, None])[:, 0]
-    return [told.tolist() for told in logprobs.split([d.n_trained for d in documents])]
+    logits: Tensor = model.logits(documents)
+    n_judged = [document.n_trained for document in documents]
+    wanted = targets(documents, logits.device).split(n_judged)
+    # But these one by one: in float32 and twice, a large vocabulary's are larger than all else.
+    return [
+        rows.float().log_softmax(-1).gather(-1, token_ids[:, None])[:, 0].tolist()
+        for rows, token_ids in zip(logits.split(n_judged), wanted, strict=True)
+    ]

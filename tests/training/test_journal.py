@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.training.journal import Journal
-from schemas.training import CheckpointSaved, Noted, StepDone, TrainingDone
+from schemas.training import BestSaved, CheckpointSaved, Noted, StepDone, TrainingDone
 
 
 def step(number):
@@ -22,6 +22,7 @@ def step(number):
 
 
 NOTED = Noted(step=2, key="memory-512", message="Memory ran out.", level="warn")
+BEST = BestSaved(step=3, adapter_dir=Path("checkpoints/step-3"), valid_loss=0.5)
 SAVED = CheckpointSaved(step=3, epoch=1, adapter_dir=Path("checkpoints/step-3"))
 
 
@@ -47,10 +48,16 @@ def test_what_the_worker_knows_is_not_told_again(path):
 
 
 def test_what_lies_after_the_resume_point_is_forgotten(path):
-    """Those steps are trained again, and told then."""
-    known = [step(1), NOTED, step(2)]
-    assert Journal(path, reported_step=0).rewind(to_step=2) == known
-    assert Journal(path, reported_step=0).rewind(to_step=9) == known
+    """Those steps are trained again, and told then; what memory taught is not learned again, and stays."""
+    assert Journal(path, reported_step=0).rewind(to_step=1) == [step(1), NOTED]
+    assert Journal(path, reported_step=0).rewind(to_step=9) == [step(1), NOTED]
+
+
+def test_the_best_so_far_is_told_again(path):
+    """The worker that takes over must know it, whatever it has recorded."""
+    Journal(path, reported_step=0).add(BEST)
+    assert Journal(path, reported_step=4).rewind(to_step=4) == [NOTED, SAVED, BEST]
+    assert Journal(path, reported_step=4).rewind(to_step=2) == [NOTED]
 
 
 def test_an_open_step_is_told_anew(path):
@@ -58,10 +65,10 @@ def test_an_open_step_is_told_anew(path):
     assert Journal(path, reported_step=0).rewind(to_step=2, is_open=True) == [step(1), NOTED]
 
 
-def test_a_fresh_start_forgets_everything(path):
-    """Without a resume point nothing was trained."""
-    assert Journal(path, reported_step=0).rewind(to_step=0) == []
-    assert path.read_text() == ""
+def test_a_fresh_start_forgets_every_step(path):
+    """Without a resume point nothing was trained; a second look finds what the first one left."""
+    assert Journal(path, reported_step=0).rewind(to_step=0) == [NOTED]
+    assert Journal(path, reported_step=0).rewind(to_step=9) == [NOTED]
 
 
 def test_a_line_cut_short_ends_the_journal(path):

@@ -1,21 +1,25 @@
 """Which model a run ends with, when it stops early, and that no kill changes either: on the tiny base."""
 
+import hashlib
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from jobs.training.loop import train
 from jobs.training.model import WEIGHTS
 from jobs.training.process import Preemption
+from jobs.training.resuming import Manifest
 from schemas.errors import JobFailure
 from schemas.fine_tuning import EarlyStopping
 from schemas.proof import Proof
 from schemas.training import (
+    BestSaved,
     CheckpointSaved,
     LoraSpec,
     ModelChosen,
@@ -251,6 +255,42 @@ def test_a_run_that_runs_away_ends(
     assert "as if it only guessed" in failure.value.message
     assert "learning_rate_multiplier of a tenth" in failure.value.message
     assert not of_kind(told, ModelChosen)
+
+
+def test_a_good_model_is_told_before_a_late_divergence(
+    overfit: TrainingSpec, tmp_path: Path
+) -> None:
+    """A run whose weights are no numbers any more fails; its best model before that is on disk, and told again."""
+    spec = overfit.model_copy(update={"work_dir": tmp_path / "work"})
+    before = run(spec, kill_at=12)
+    poison(newest_point(spec))
+    told: list[TrainingEvent] = []
+
+    with pytest.raises(JobFailure, match="not a finite number"):
+        train(spec, emit=told.append, preemption=Preemption())
+
+    measured = losses(before)
+    best = of_kind(told, BestSaved)[-1]
+    assert best == of_kind(before, BestSaved)[-1]
+    assert best.step == min(measured, key=measured.__getitem__)
+    assert best.valid_loss == measured[best.step]
+    assert (best.adapter_dir / WEIGHTS).is_file()
+
+
+def newest_point(spec: TrainingSpec) -> Path:
+    points = (spec.work_dir / "resume").glob("step-*")
+    return max(points, key=lambda point: int(point.name.removeprefix("step-")))
+
+
+def poison(point: Path) -> None:
+    """Let a resume point hold an adapter of no numbers, whole as far as it can tell."""
+    state = load_file(point / "state.safetensors")
+    broken = {name: tensor * math.nan for name, tensor in state.items()}
+    save_file(broken, point / "state.safetensors")
+    manifest = Manifest.model_validate_json((point / "manifest.json").read_bytes())
+    digest = hashlib.sha256((point / "state.safetensors").read_bytes()).hexdigest()
+    changed = manifest.model_copy(update={"state_digest": digest})
+    (point / "manifest.json").write_text(changed.model_dump_json())
 
 
 def test_a_noisy_run_does_not(make_spec: Callable[..., TrainingSpec], tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import torch
 from jobs.rendering import Rendered, Row
 from jobs.training.corpus import Corpus
 from jobs.training.layouts import Padded
+from jobs.training.memory import TokenBudget
 from jobs.training.proof import Prover, choose_examples
 from schemas.proof import ASKED, Proof
 from schemas.rendering import RenderingSamples
 from tests.training import networks
+from tests.training.test_memory import SmallMemory
 
 BLANK = Proof(base_digest="b", template_digest="t", from_validation=True, examples=[])
 NO_RENDERING = RenderingSamples(template_digest="t", reads_clock=False, samples=[])
@@ -82,7 +84,7 @@ def test_what_will_be_asked_is_said_before(tmp_path: Path) -> None:
     prover.announce(tmp_path / "work")
 
     asked = Proof.model_validate_json((tmp_path / "work" / ASKED).read_bytes()).examples
-    first, second = prover.prove(model).examples, prover.prove(model).examples
+    first, second = (prover.prove(model, TokenBudget(2048)).examples for _ in range(2))
     assert first == second
     assert len(asked) == 8
     blank = {"base_logprobs": [], "tuned_logprobs": []}
@@ -94,7 +96,7 @@ def test_logprobs_are_those_of_the_networks() -> None:
     model = networks.tuned(networks.llama(), Padded())
     file = corpus(answers=[[20, 30, 2]])
 
-    (example,) = prover_of(file).prove(model).examples
+    (example,) = prover_of(file).prove(model, TokenBudget(2048)).examples
 
     token_ids = torch.tensor([example.token_ids])
     with torch.no_grad(), model.as_served():
@@ -106,3 +108,20 @@ def test_logprobs_are_those_of_the_networks() -> None:
         token = example.token_ids[position]
         assert example.tuned_logprobs[place] == pytest.approx(float(tuned[position - 1, token]))
         assert example.base_logprobs[place] == pytest.approx(float(base[position - 1, token]))
+
+
+def test_a_proof_takes_the_memory_that_there_is() -> None:
+    """Where it does not fit at once it is taken in halves, and says the same of each example."""
+    file = corpus(answers=[[number, 30, 2] for number in range(20, 40)])
+    plain = networks.tuned(networks.llama(), Padded())
+    tight = networks.tuned(networks.llama(), SmallMemory(20))
+    halved: list[int] = []
+
+    expected = prover_of(file).prove(plain, TokenBudget(2048))
+    told = prover_of(file).prove(tight, TokenBudget(2048, on_halved=halved.append))
+
+    assert halved == [32, 16]
+    for ours, theirs in zip(told.examples, expected.examples, strict=True):
+        assert ours.token_ids == theirs.token_ids
+        for place in ("base_logprobs", "tuned_logprobs"):
+            assert getattr(ours, place) == pytest.approx(getattr(theirs, place), abs=1e-2)
