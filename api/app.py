@@ -9,6 +9,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from api.bodies import ApiRequest, parse_metadata, read_asked, read_params
+from api.dashboard.app import create_dashboard, split
 from api.errors import ErrorsAnswered, exception_handlers
 from api.headers import HeadersAdded
 from api.idempotency import RepeatsRecognised
@@ -88,7 +89,8 @@ def create_app(settings: Settings, *, open_services: OpenServices = open_service
         return opened
 
     recognised = RepeatsRecognised(MatchedAsSent(app), services)
-    return HeadersAdded(ErrorsAnswered(KeyRequired(recognised, authenticate)))
+    guarded = ErrorsAnswered(KeyRequired(recognised, authenticate))
+    return HeadersAdded(split(guarded, create_dashboard(services)))
 
 
 def create_router(settings: Settings, *, open_services: OpenServices = open_services) -> Litestar:

@@ -20,6 +20,7 @@ from jobs.store.outbox import Outbox
 from jobs.store.permissions import PermissionRecords
 from jobs.store.projects import ProjectRecords
 from jobs.store.responses import ResponseRecords
+from jobs.store.sessions import SessionRecords
 from jobs.store.uploads import UploadRecords
 from jobs.store.usage import UsageRecords
 from jobs.store.webhooks import WebhookRecords
@@ -39,6 +40,7 @@ class Store:
     models: ModelRecords
     responses: ResponseRecords
     keys: KeyRecords
+    sessions: SessionRecords
     projects: ProjectRecords
     limits: LimitRecords
     permissions: PermissionRecords
@@ -72,6 +74,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             models=ModelRecords(database),
             responses=ResponseRecords(database),
             keys=KeyRecords(database),
+            sessions=SessionRecords(database),
             projects=ProjectRecords(database),
             limits=LimitRecords(database),
             permissions=PermissionRecords(database),

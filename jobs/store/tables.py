@@ -73,6 +73,16 @@ api_key_secrets = Table(
     Index("api_key_secrets_by_key", "key_id"),
 )
 
+dashboard_sessions = Table(
+    "dashboard_sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the cookie, hex
+    Column("key_id", String(64), nullable=False),  # of the API key that signed in
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Index("dashboard_sessions_by_age", "seen_at"),
+)
+
 rate_limits = Table(
     "rate_limits",
     metadata,

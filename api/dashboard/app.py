@@ -1,0 +1,78 @@
+"""The dashboard as an application of its own beside the API: its own routes, its own way in, its own errors."""
+
+from collections.abc import Callable
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from api.bodies import ApiRequest, read_params
+from api.dashboard.assets import static_file
+from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
+from api.dashboard.pages import error_page, to_sign_in
+from api.dashboard.routes import jobs, sign_in
+from jobs.keys import Caller
+from jobs.services import Services
+from jobs.sessions import Sessions
+
+PATH = "/ui"
+
+
+def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
+    """Build the pages.
+
+    Args:
+        services: Of the process, once it has begun.
+    """
+    opened: list[Sessions] = []
+
+    def sessions() -> Sessions:
+        if not opened:
+            opened.append(Sessions(services()))
+        return opened[0]
+
+    pages = Litestar(
+        route_handlers=[
+            static_file,
+            sign_in.form,
+            sign_in.sign_in,
+            sign_in.sign_out,
+            sign_in.preferences,
+            jobs.home,
+            jobs.list_all,
+            jobs.show,
+        ],
+        dependencies={
+            "services": Provide(services, sync_to_thread=False),
+            "sessions": Provide(sessions, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
+            "params": Provide(read_params, sync_to_thread=False),
+        },
+        exception_handlers={
+            SignInNeeded: to_sign_in,
+            Exception: error_page,
+            HTTPException: error_page,
+        },
+        logging_config=None,
+        middleware=[lambda app: SessionRequired(app, sessions)],
+        openapi_config=None,
+        request_max_body_size=None,  # the guard counts forms, the routes uploads
+    )
+    return with_page_headers(pages)
+
+
+def split(api: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
+    """Return both as one application: what lies below `PATH` is the dashboard's, all else the API's."""
+    below = f"{PATH}/".encode()
+
+    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+        raw_path = scope.get("raw_path", b"")
+        is_page = raw_path == PATH.encode() or raw_path.startswith(below)
+        await (dashboard if is_page else api)(scope, receive, send)
+
+    return choose
+
+
+def _caller(request: ApiRequest) -> Caller:
+    return signed_in_of(request).caller

@@ -1,0 +1,156 @@
+"""Templates to pages: what every page knows of its reader, and how what goes wrong looks."""
+
+import logging
+import re
+import time
+from functools import cache
+from typing import Final, Literal, get_args
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect
+
+from api.bodies import ApiRequest
+from api.dashboard.assets import asset_url
+from api.dashboard.guard import SIGN_IN, SignInNeeded, find_signed_in, read_cookies
+from api.dashboard.messages import LANGUAGES, NAMES, Messages, choose_language
+from schemas.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+Theme = Literal["system", "light", "dark"]
+THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
+LANGUAGE_COOKIE: Final = "retune_language"
+THEME_COOKIE: Final = "retune_theme"
+NAVIGATION: Final = ("jobs",)
+"""The pages that there are, in the order of the bar at the top."""
+HOME: Final = "/ui/jobs"
+
+_LOCAL: Final = re.compile(r"/ui(/[\w\-./~%]*)?(\?[\w\-./~%=&,:+]*)?", re.ASCII)
+
+
+class Page(Response[str]):
+    """HTML."""
+
+    def __init__(
+        self,
+        content: str,
+        *,
+        status_code: int = 200,
+        headers: dict[str, str] | None = None,
+        cookies: list[Cookie] | None = None,
+    ) -> None:
+        super().__init__(
+            content,
+            media_type="text/html",
+            status_code=status_code,
+            headers=headers,
+            cookies=cookies,
+        )
+
+
+def render(
+    request: ApiRequest, template: str, *, status_code: int = 200, **context: object
+) -> Page:
+    """Return the page that a template makes for the reader who asks.
+
+    Args:
+        request: Theirs.
+        template: Of `templates`.
+        status_code: Of the answer.
+        context: What the template names beside `t`, `reader` and the globals.
+    """
+    content = (
+        _environment()
+        .get_template(template)
+        .render(
+            t=messages_of(request),
+            reader=Reader(request),
+            now=time.time(),
+            **context,
+        )
+    )
+    return Page(content, status_code=status_code)
+
+
+class Reader:
+    """Who looks at a page, and how they like it."""
+
+    def __init__(self, request: ApiRequest) -> None:
+        cookies = read_cookies(request.headers)
+        theme = cookies.get(THEME_COOKIE)
+        self.theme: Theme = next((each for each in THEMES if each == theme), "system")
+        self.signed_in = find_signed_in(request)
+        self.path = request.scope["path"]
+        query = request.scope["query_string"].decode("latin-1")
+        self.here = f"{self.path}?{query}" if query else self.path
+
+    @property
+    def csrf_token(self) -> str:
+        """What their forms carry; empty where nobody is signed in."""
+        return self.signed_in.csrf_token if self.signed_in else ""
+
+
+def messages_of(request: ApiRequest) -> Messages:
+    """Return the messages in the reader's language."""
+    chosen = read_cookies(request.headers).get(LANGUAGE_COOKIE)
+    return Messages(choose_language(chosen, request.headers.get("accept-language")))
+
+
+def is_fragment(request: ApiRequest) -> bool:
+    """Whether a script asks for a piece of a page, not a reader for the whole."""
+    return request.headers.get("hx-request") == "true"
+
+
+def local_path(path: str | None) -> str:
+    """Return `path` where it is one of the dashboard's own, else the first page."""
+    return path if path and _LOCAL.fullmatch(path) else HOME
+
+
+def to_sign_in(request: ApiRequest, _exc: SignInNeeded) -> Response[str] | Redirect:
+    """Lead to the sign-in page, and from there back."""
+    reader = Reader(request)
+    url = f"{SIGN_IN}?next={quote(local_path(reader.here), safe='')}"
+    if is_fragment(request):
+        return Response("", status_code=401, headers={"hx-redirect": url})
+    if request.method != "GET" or "text/html" not in request.headers.get("accept", "text/html"):
+        return render(request, "error.html", status_code=401, message=None, code="signed_out")
+    return Redirect(url, status_code=303)
+
+
+def error_page(request: ApiRequest, exc: Exception) -> Page:
+    """Return what says to the reader what went wrong, and what to do."""
+    status: int
+    message: str | None
+    code: str | None
+    match exc:
+        case ApiError():
+            status, message, code = exc.status, exc.message, exc.code
+        case HTTPException(status_code=status) if status < 500:
+            message, code = None, "not_found" if status == 404 else "bad_request"
+        case _:
+            logger.error("%s %s failed", request.method, request.scope["path"], exc_info=exc)
+            status, message, code = 500, None, "broken"
+    template = "error_fragment.html" if is_fragment(request) else "error.html"
+    return render(request, template, status_code=status, message=message, code=code)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("api.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "asset": asset_url,
+        "navigation": NAVIGATION,
+        "languages": {each: NAMES[each] for each in LANGUAGES},
+        "themes": THEMES,
+    }
+    return environment

@@ -1,0 +1,16 @@
+// What every page does: copies ids, and sends the session's token with what htmx sends.
+"use strict";
+
+const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
+
+document.addEventListener("htmx:config:request", (event) => {
+  event.detail.ctx.request.headers["x-csrf-token"] = csrfToken;
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
+});
