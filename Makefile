@@ -19,14 +19,14 @@ BASES := $(or $(RETUNE_BASES_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retune/
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/known-good.txt
 PYTEST := $(BIN)/python -m pytest
-UNIT := not engine and not training and not real_base and not slow
+UNIT := not engine and not training and not real_base and not slow and not browser
 
 NODE_CLIENT := tests/conformance/clients/openai-node
 
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data bench-memory fuzz test test-all format clean
+.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data bench-memory fuzz test test-browser test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -90,7 +90,10 @@ sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the a
 clients: setup .setup/clients .setup/openai-cli .setup/sdk-suite/done ## Foreign clients, as they are, drive a real server
 	$(BIN)/python -m tests.conformance.clients.run
 
-test-all: test fuzz sdk-suite clients ## The long ones as well
+test-browser: setup .setup/browser ## The dashboard in Debian's Chromium: every page, theme and language
+	$(PYTEST) -m browser tests/browser --durations=5
+
+test-all: test test-browser fuzz sdk-suite clients ## The long ones as well
 	@$(call say,"Tests that take minutes each")
 	$(PYTEST) -m slow --durations=10
 
@@ -174,6 +177,11 @@ endif
 	$(BIN)/python -m venv .venv-trl
 	.venv-trl/bin/python -m pip --disable-pip-version-check install -q "$$(grep ^torch== $<)"
 	.venv-trl/bin/python -m pip --disable-pip-version-check install -q -r $<
+	@touch $@
+
+# What drives a browser; the browser itself is the system's: apt-get install chromium fonts-noto-cjk.
+.setup/browser: pyproject.toml | .setup/packages
+	$(PIP_INSTALL) -e ".[browser]"
 	@touch $@
 
 # The SDK's major version before this one, in an environment of its own.

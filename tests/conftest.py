@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,9 @@ from api.cli.main import settings_from, use_fixed_sqlite
 from jobs.bases.catalog import NANO_DIRECTORY, SMOLLM2
 from schemas.settings import Settings
 from tests.servers import private_directory, running_postgres, running_redis
+
+# Nobody needs a browser but for `make test-browser`.
+collect_ignore = [] if find_spec("playwright") else ["browser"]
 
 
 def pytest_configure() -> None:

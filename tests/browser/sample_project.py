@@ -1,0 +1,62 @@
+"""A project with one of each thing that pages show, its texts chosen to do harm where one is not escaped."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from openai import OpenAI
+
+if TYPE_CHECKING:  # not before `pytest_configure` has chosen the SQLite
+    from tests.api_server import Server
+
+HARMFUL: Final = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'-alert(1)-'",
+    "{{ 7 * 7 }}${7 * 7}",
+    "</title></textarea><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "\u202egnp.exe",
+)
+"""A stored-XSS corpus, and a template's and a right-to-left trick."""
+
+
+@dataclass(frozen=True)
+class SampleProject:
+    """The ids of what there is."""
+
+    file: str
+    job: str
+    """Waits, and has hostile texts wherever a user can write one."""
+    cancelled: str
+    tuned_model: str
+
+    def paths(self) -> list[str]:
+        """Return every page that is worth a look."""
+        return ["/ui/jobs", f"/ui/jobs/{self.job}", f"/ui/jobs/{self.cancelled}", "/ui/nowhere"]
+
+
+def fill(server: "Server") -> SampleProject:
+    """Make one of each."""
+    client = OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+    chat = [{"role": "user", "content": HARMFUL[0]}, {"role": "assistant", "content": HARMFUL[1]}]
+    lines = (json.dumps({"messages": chat}) + "\n") * 20
+    files = [
+        client.files.create(file=(f"{text}.jsonl", lines.encode()), purpose="fine-tune")
+        for text in HARMFUL
+    ]
+    metadata = {f"key {number} {text[:40]}": text for number, text in enumerate(HARMFUL)}
+    jobs = [
+        client.fine_tuning.jobs.create(
+            model="nano", training_file=file.id, suffix=text[:60], metadata=metadata
+        )
+        for file, text in zip(files, HARMFUL, strict=True)
+        if any(character.isalnum() for character in text)
+    ]
+    client.fine_tuning.jobs.cancel(jobs[0].id)
+    return SampleProject(
+        file=files[0].id,
+        job=jobs[1].id,
+        cancelled=jobs[0].id,
+        tuned_model=server.add_tuned_model(suffix="bank"),
+    )
