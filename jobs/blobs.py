@@ -254,6 +254,14 @@ class Blobs:
         """
         await to_thread(self._keep_adapter, source, self.adapter_dir(adapter_id))
 
+    async def add_to_adapter(self, source: Path, adapter_id: str) -> None:
+        """Copy one more file, such as its proof, into a kept adapter's directory; replace it if it is there.
+
+        Raises:
+            StorageFull: There is no room; nothing was added.
+        """
+        await to_thread(self._add_to_adapter, source, self.adapter_dir(adapter_id))
+
     async def delete_adapter(self, adapter_id: str) -> None:
         """Delete an adapter's files: only when no engine can read them any more."""
         await to_thread(shutil.rmtree, self.adapter_dir(adapter_id), ignore_errors=True)
@@ -294,6 +302,16 @@ class Blobs:
                 _rename(copy, target)
         finally:
             shutil.rmtree(copy, ignore_errors=True)
+
+    def _add_to_adapter(self, source: Path, adapter: Path) -> None:
+        copy = self._incoming / f"{adapter.name}.{source.name}"
+        try:
+            with _disk():
+                shutil.copy(source, copy)
+                _fsync(copy)
+                _rename(copy, adapter / source.name)
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 class _disk:  # noqa: N801 - reads as a statement

@@ -43,12 +43,14 @@ class EarlyBaseline:
 
     async def on(self, proof: Proof) -> Baseline | None:
         """Return what was measured on a proof's very examples; None where that was not."""
-        if self._measuring is None:
-            return None
-        measured = await self._measuring
-        if measured is None or _questions(measured[0]) != _questions(proof):
+        measured = await self.measured()
+        if measured is None or not asks_the_same(measured[0], proof):
             return None
         return measured[1]
+
+    async def measured(self) -> tuple[Proof, Baseline] | None:
+        """Return what was asked and answered, once it is; None where it was not, or cannot be."""
+        return None if self._measuring is None else await asyncio.shield(self._measuring)
 
     async def close(self) -> None:
         """Measure no more."""
@@ -84,6 +86,11 @@ async def open_early_baseline(
         yield early
     finally:
         await early.close()
+
+
+def asks_the_same(one: Proof, other: Proof) -> bool:
+    """Whether two proofs are taken on the same tokens, whatever was answered."""
+    return _questions(one) == _questions(other)
 
 
 def _questions(proof: Proof) -> list[tuple[list[int], list[int]]]:

@@ -1,11 +1,10 @@
 """From an adapter on the trainer's disk to a model that answers: kept, loaded, proven, then named."""
 
-import asyncio
 import csv
 import io
 import logging
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from jobs import events, files
@@ -14,7 +13,7 @@ from jobs.early_baseline import EarlyBaseline
 from jobs.engines import AdapterRef
 from jobs.job_usage import used_by
 from jobs.lifecycle import advance
-from jobs.rendering_watch import rendering_report
+from jobs.proving import ENGINE_PATIENCE, EarlyAdapter, check_rendering, keep_adapter
 from jobs.reports.states import awaited
 from jobs.store.jobs import NewEvent, Outcome
 from jobs.store.records import JobRecord, ModelRecord
@@ -25,18 +24,10 @@ from schemas.ids import TunedModelName, new_id, new_model_id
 from schemas.proof import PROOF, Proof
 from schemas.training import BestSaved, CheckpointSaved, ModelChosen, TrainingDone
 from schemas.usage import Used
-from serving.adapters import inspect_adapter
-from serving.proof import Baseline, ProofReport, measure_base, prove
-from serving.vllm import NotOffered, Vllm
+from serving.proof import Baseline, ProofReport, judge, measure_base, prove
 
 logger = logging.getLogger(__name__)
 
-ENGINE_PATIENCE: Final = 600.0
-"""Seconds: a large base takes minutes to load."""
-_RENDERING_UNTOLD: Final = (
-    "The engine does not tell how it renders conversations (it serves no /tokenize), so that nobody could "
-    "check whether it asks the model as training did."
-)
 _CSV_COLUMNS: Final = (
     ("step", "step"),
     ("train_loss", "train_loss"),
@@ -57,7 +48,7 @@ async def publish_checkpoint(claim: Claim, saved: CheckpointSaved | BestSaved) -
         return
     base = claim.base()
     metrics = await _metrics_at(claim, saved.step)
-    adapter = await _keep_adapter(claim, base, saved.adapter_dir)
+    adapter = await keep_adapter(claim, base, saved.adapter_dir)
     name = str(_new_name(claim.record).model_copy(update={"step": saved.step}))
     checkpoint = _checkpoint(claim, saved.step, name, metrics)
     model = _model(claim.record, name, adapter)
@@ -72,9 +63,11 @@ async def publish(
     base: BaseModelInfo,
     chosen: ModelChosen,
     done: TrainingDone,
-    early: EarlyBaseline,
+    *,
+    baseline: EarlyBaseline,
+    early: EarlyAdapter,
 ) -> str:
-    """Load the final adapter, prove that it acts as the trainer left it, and end the job.
+    """Load the final adapter, unless the engine has it already, prove that it acts as the trainer left it, and end the job.
 
     Returns:
         The tuned model's name.
@@ -85,26 +78,92 @@ async def publish(
         ModelServerUnavailable: The engine is not there.
         Fenced: The job is no longer ours; nothing is published.
     """
-    engines = claim.services.engines
-    adapter = await _keep_adapter(claim, base, chosen.adapter_dir)
-    proof = Proof.model_validate_json((adapter.directory / PROOF).read_bytes())
-    vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
-    base_name = await engines.base_name(base)
-    notes = await _check_rendering(vllm, base, adapter, base_name=base_name)
+    engines, blobs = claim.services.engines, claim.services.blobs
+    proof_path = chosen.adapter_dir / PROOF
+    proof = Proof.model_validate_json(proof_path.read_bytes())
+    proven = await _proven_early(claim, base, chosen, proof, early) or await _proven_now(
+        claim, base, chosen, proof, baseline=await baseline.on(proof)
+    )
+    report = proven.report
+    logger.info("proven: job_id=%s %s", claim.job_id, report)
+    warned = [
+        events.noted(f"proof-{number}", warning, level="warn")
+        for number, warning in enumerate(report.warnings)
+    ]
     try:
-        report = await _proven(claim, base, adapter, proof, baseline=await early.on(proof))
-        logger.info("proven: job_id=%s %s", claim.job_id, report)
-        notes += [
-            events.noted(f"proof-{number}", warning, level="warn")
-            for number, warning in enumerate(report.warnings)
-        ]
-        return await _succeed(claim, chosen, done, adapter, notes)
+        await blobs.add_to_adapter(proof_path, proven.adapter.id)
+        return await _succeed(claim, chosen, done, proven.adapter, [*proven.notes, *warned])
     except BaseException:
-        await engines.unload(base.name, adapter.id)
+        await engines.unload(base.name, proven.adapter.id)
         raise
 
 
-async def _proven(
+@dataclass(frozen=True)
+class _Proven:
+    """An adapter that its engine has loaded and that acts as it was trained to."""
+
+    adapter: AdapterRef
+    report: ProofReport
+    notes: list[NewEvent]
+
+
+async def _proven_early(
+    claim: Claim, base: BaseModelInfo, chosen: ModelChosen, proof: Proof, early: EarlyAdapter
+) -> _Proven | None:
+    """Return what the engine has proven by what it answered before; None where it has not."""
+    answered = await early.on(chosen, proof)
+    if answered is None:
+        return None
+    try:
+        report = judge(
+            proof,
+            baseline=answered.baseline,
+            tuned=answered.answers.tuned,
+            base_after=answered.answers.base_after,
+        )
+    except JobFailure as failure:
+        # Decided by what is measured now, from the start.
+        logger.info("not proven early: job_id=%s %s", claim.job_id, failure.message)
+        await claim.services.engines.unload(base.name, answered.adapter.id)
+        return None
+    return _Proven(answered.adapter, report, answered.notes)
+
+
+async def _proven_now(
+    claim: Claim,
+    base: BaseModelInfo,
+    chosen: ModelChosen,
+    proof: Proof,
+    *,
+    baseline: Baseline | None,
+) -> _Proven:
+    """Take an adapter to its engine and prove it there; what is not proven leaves the engine.
+
+    Args:
+        claim: Of its job.
+        base: Its base.
+        chosen: Where it is.
+        proof: What the trainer knows.
+        baseline: The engine's base, measured ahead; None: measured now.
+
+    Raises:
+        JobFailure: It is not proven, or would be asked otherwise.
+        ModelServerUnavailable: The engine is not there.
+    """
+    engines = claim.services.engines
+    adapter = await keep_adapter(claim, base, chosen.adapter_dir)
+    vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
+    base_name = await engines.base_name(base)
+    notes = await check_rendering(vllm, base, adapter, base_name=base_name)
+    try:
+        report = await _report(claim, base, adapter, proof, baseline=baseline)
+    except BaseException:
+        await engines.unload(base.name, adapter.id)
+        raise
+    return _Proven(adapter, report, notes)
+
+
+async def _report(
     claim: Claim,
     base: BaseModelInfo,
     adapter: AdapterRef,
@@ -112,19 +171,6 @@ async def _proven(
     *,
     baseline: Baseline | None,
 ) -> ProofReport:
-    """Load an adapter and prove it.
-
-    Args:
-        claim: Of its job.
-        base: Its base.
-        adapter: Kept.
-        proof: What the trainer knows.
-        baseline: The engine's base, measured ahead; None: measured now.
-
-    Raises:
-        JobFailure: It is not proven.
-        ModelServerUnavailable: The engine is not there.
-    """
     engines = claim.services.engines
     vllm = await engines.ready(base, patience=ENGINE_PATIENCE)
     base_name = await engines.base_name(base)
@@ -138,30 +184,7 @@ async def _proven(
     # Training may have taken hours, in which the operator gave the engine another base or dtype: what it
     # holds today decides.
     await engines.unload(base.name, adapter.id)
-    return await _proven(claim, base, adapter, proof, baseline=None)
-
-
-async def _check_rendering(
-    vllm: Vllm, base: BaseModelInfo, adapter: AdapterRef, *, base_name: str
-) -> list[NewEvent]:
-    """Return what the user should hear of how the engine renders.
-
-    Raises:
-        JobFailure: It asks the model with other tokens than training did.
-        ModelServerUnavailable: It is not there.
-    """
-    try:
-        report = await rendering_report(
-            vllm, base=base, adapter_dir=adapter.directory, model=base_name
-        )
-    except NotOffered:
-        return [events.noted("rendering", _RENDERING_UNTOLD, level="warn")]
-    if report and report.differences:
-        raise JobFailure(
-            f"The tuned model is not published, because {report.sentence}",
-            code="template_mismatch",
-        )
-    return []
+    return await _report(claim, base, adapter, proof, baseline=None)
 
 
 async def _succeed(
@@ -228,20 +251,6 @@ def result_csv(metrics: list[Event]) -> bytes:
     for event in metrics:
         writer.writerow([event.data.get(name, "") for _, name in _CSV_COLUMNS])
     return out.getvalue().encode()
-
-
-async def _keep_adapter(claim: Claim, base: BaseModelInfo, source: Path) -> AdapterRef:
-    """Copy an adapter to where engines read it.
-
-    What fails after this stays on disk, unnamed, until the next start: an engine that has once loaded an
-    adapter may read its files again, and dies if they are gone.
-    """
-    # Before anything is copied: vLLM says 200 to most adapters that do not fit.
-    max_rank = claim.services.settings.max_lora_rank
-    await asyncio.to_thread(inspect_adapter, source, base.directory, max_rank=max_rank)
-    adapter_id = new_id("adapter-")
-    await claim.services.blobs.keep_adapter(source, adapter_id)
-    return AdapterRef(adapter_id, claim.services.blobs.adapter_dir(adapter_id))
 
 
 async def _metrics_at(claim: Claim, step: int) -> dict[str, float]:

@@ -15,6 +15,7 @@ from jobs.holding_out import count_held_out, hold_out
 from jobs.hyperparameters import Resolved, TrainingFile, resolve
 from jobs.job_usage import device_time_counted
 from jobs.lora_layers import layers_of
+from jobs.proving import EarlyAdapter, open_early_adapter
 from jobs.publishing import publish, publish_checkpoint
 from jobs.spare_trainer import SpareTrainer
 from jobs.store.jobs import NewEvent, Outcome
@@ -35,12 +36,14 @@ from schemas.errors import FileNotFound, JobFailure
 from schemas.fine_tuning import Method, Supervised
 from schemas.training import (
     DIVERGED,
+    AdapterSaved,
     BestSaved,
     CheckpointSaved,
     ModelChosen,
     Noted,
     StepDone,
     TrainingDone,
+    TrainingEvent,
     TrainingFailed,
     TrainingSpec,
     TrainingStarted,
@@ -90,18 +93,24 @@ async def train(claim: Claim, *, spare: SpareTrainer | None = None) -> None:
     spec = await _spec(claim, base, resolved, work_dir)
     async with (
         mirrored(claim) as mirror,
-        open_early_baseline(services.engines, base, work_dir) as early,
+        open_early_baseline(services.engines, base, work_dir) as baseline,
+        open_early_adapter(claim, base, baseline) as early,
     ):
-        log = _StepLog(claim, mirror, when_started=early.begin)
-        chosen, done = await _trained(claim, spec, log, spare)
+        log = _StepLog(claim, mirror, when_started=baseline.begin)
+        chosen, done = await _trained(claim, spec, log, early, spare=spare)
         logger.info("trained: job_id=%s", claim.job_id)
-        model = await publish(claim, base, chosen, done, early)
+        model = await publish(claim, base, chosen, done, baseline=baseline, early=early)
         mirror.succeeded(model)
     await services.blobs.delete_work_dir(claim.job_id)
 
 
 async def _trained(
-    claim: Claim, spec: TrainingSpec, log: "_StepLog", spare: SpareTrainer | None
+    claim: Claim,
+    spec: TrainingSpec,
+    log: "_StepLog",
+    early: EarlyAdapter,
+    *,
+    spare: SpareTrainer | None,
 ) -> tuple[ModelChosen, TrainingDone]:
     """Run the trainer to its end; return its final adapter and totals."""
     async with (
@@ -116,7 +125,7 @@ async def _trained(
         try:
             with claim.on_pause(trainer.ask_to_go):
                 models = _Models(claim, n_epochs=spec.n_epochs)
-                return await _follow(trainer, log, models)
+                return await _follow(trainer, log, models, early)
         except TrainerOutOfMemory as exc:
             less = await asyncio.to_thread(halve_after_kill, spec.work_dir)
             if less is None:
@@ -129,19 +138,19 @@ async def _trained(
 
 
 async def _follow(
-    trainer: Trainer, log: "_StepLog", models: "_Models"
+    trainer: Trainer, log: "_StepLog", models: "_Models", early: EarlyAdapter
 ) -> tuple[ModelChosen, TrainingDone]:
     """Write down what the trainer reports; return its final adapter and totals."""
     try:
         async for event in trainer.events():
-            # A checkpoint shows the numbers of its step.
-            if not isinstance(event, StepDone):
-                await log.flush()
+            await log.catch_up(event)
             match event:
                 case StepDone():
                     await log.add(event)
                 case TrainingStarted() | Noted():
                     await log.note(event)
+                case AdapterSaved():
+                    early.begin(event)
                 case CheckpointSaved() | BestSaved():
                     await models.keep(event)
                 case ModelChosen():
@@ -246,6 +255,11 @@ class _StepLog:
         left = (step.total_steps - step.step) * self._seconds_a_step
         self._finish = int(time.time() + left) + 1
         if time.monotonic() - self._flushed >= _FLUSH_EVERY:
+            await self.flush()
+
+    async def catch_up(self, event: TrainingEvent) -> None:
+        """Write down the steps before what shows their numbers, such as a checkpoint."""
+        if not isinstance(event, StepDone | AdapterSaved):
             await self.flush()
 
     async def flush(self) -> None:

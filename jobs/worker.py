@@ -46,6 +46,8 @@ _SWEEP_EVERY: Final = 1.0
 _BEAT_EVERY: Final = 5.0
 _TIDY_EVERY: Final = 60.0
 _BACKOFF: Final = 5.0
+_WARM_UP_AFTER: Final = 3.0
+"""Seconds from a job's end: whoever waited for it asks its model now, and five CPU-seconds would be in the way."""
 _MAX_BACKOFF: Final = 120.0
 
 _INTERNAL: Final = JobFailure("The job failed due to an internal error.", code="server_error")
@@ -143,6 +145,7 @@ class Worker:
             # What was just validated can be trained at once, without a word from Redis.
             await self.look(claim.job_id)
         else:
+            await asyncio.sleep(_WARM_UP_AFTER)
             await self._warm_up(claim.record.base, self._spare.prepare)
 
     async def _warm_up_as_before(self) -> None:

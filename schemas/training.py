@@ -163,6 +163,18 @@ class BestSaved(Schema):
     """On the whole validation file, in nats."""
 
 
+class AdapterSaved(Schema):
+    """The final adapter is on disk, whole but for its proof: an engine may load it while that is taken.
+
+    Told where it is known before the end, once for each trainer; `ModelChosen` decides.
+    """
+
+    kind: Literal["adapter"] = "adapter"
+    step: int
+    adapter_dir: Path
+    """Will be that of a `CheckpointSaved`."""
+
+
 class Noted(Schema):
     """Something else that the user should know, told as an event of the job."""
 
@@ -210,6 +222,7 @@ class TrainingFailed(Schema):
 TrainingEvent = Annotated[
     TrainingStarted
     | StepDone
+    | AdapterSaved
     | CheckpointSaved
     | BestSaved
     | Noted
@@ -221,6 +234,7 @@ TrainingEvent = Annotated[
 training_event: TypeAdapter[
     TrainingStarted
     | StepDone
+    | AdapterSaved
     | CheckpointSaved
     | BestSaved
     | Noted

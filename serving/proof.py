@@ -42,6 +42,13 @@ class Baseline(Schema):
     """For each example, one for each of its positions that fit the engine's context."""
 
 
+class Answers(Schema):
+    """What the engine said once the adapter was loaded, in the baseline's shape."""
+
+    tuned: list[list[float]]
+    base_after: list[list[float]]
+
+
 class ProofReport(Schema):
     """What was measured. All but the counts are root mean squares of log-odds, in nats."""
 
@@ -98,6 +105,23 @@ async def prove(
         JobFailure: It does not; code `adapter_not_proven`, with the numbers.
         ModelServerUnavailable: The engine is not there.
     """
+    answers = await ask(vllm, proof, base=base, adapter=adapter)
+    return judge(proof, baseline=baseline, tuned=answers.tuned, base_after=answers.base_after)
+
+
+async def ask(vllm: Vllm, proof: Proof, *, base: str, adapter: str) -> Answers:
+    """Ask the base and a loaded adapter at once.
+
+    Args:
+        vllm: The engine that has it.
+        proof: Its questions; answers are not looked at.
+        base: The base's name inside the engine.
+        adapter: The adapter's.
+
+    Raises:
+        JobFailure: There are no answers; code `adapter_not_proven`.
+        ModelServerUnavailable: The engine is not there.
+    """
     try:
         # At once, so that both meet in the same steps: that is where an engine mixes them up.
         tuned, base_after = await asyncio.gather(
@@ -106,7 +130,7 @@ async def prove(
         )
     except InvalidRequest as exc:
         raise _not_proven(f"the engine computes no likelihoods with it ({exc.message})") from exc
-    return judge(proof, baseline=baseline, tuned=tuned, base_after=base_after)
+    return Answers(tuned=tuned, base_after=base_after)
 
 
 def judge(

@@ -4,14 +4,15 @@ import shutil
 from pathlib import Path
 from typing import Self
 
-from jobs.training.directories import sweep_unfinished, write_directory
+from jobs.training.directories import add_file, sweep_unfinished, write_directory
 from jobs.training.proof import Prover
 from jobs.training.run import Run
+from schemas.proof import PROOF
 from schemas.training import TrainingSpec
 
 
 class Checkpoints:
-    """`checkpoints/step-N/`, each written once and never changed.
+    """`checkpoints/step-N/`: an adapter, then its proof, each written once and never changed.
 
     Args:
         directory: Theirs alone.
@@ -40,21 +41,28 @@ class Checkpoints:
         """Return where a step's checkpoint is, or would be."""
         return self._directory / f"step-{step}"
 
-    def ensure(self, run: Run) -> Path:
-        """Return the checkpoint of the step that the run is at; write it where it is not there."""
+    def ensure_adapter(self, run: Run) -> Path:
+        """Return the checkpoint of the step that the run is at; write it where it is not there, unproven."""
         target = self.directory_of(run.step)
 
         def fill(directory: Path) -> None:
             run.model.save_adapter(directory, base_name=self._base_name)
-            self._prover.write(run.model, directory, budget=run.budget)
+            self._prover.write_rendering(directory)
 
-        if not target.is_dir():
+        if run.group.is_first and not target.is_dir():
+            write_directory(target, fill)
+        return target
+
+    def ensure(self, run: Run) -> Path:
+        """Return the same with its proof, which is taken where it is not there."""
+        target = self.ensure_adapter(run)
+        if not (target / PROOF).exists():
             if run.group.is_first:
-                write_directory(target, fill)
+                proof = self._prover.prove(run.model, run.budget)
+                add_file(target, PROOF, proof.model_dump_json())
             elif run.group.is_sharded:
-                self._prover.prove(
-                    run.model, run.budget
-                )  # the first one's passes need our part of the base
+                # The first one's passes need our part of the base.
+                self._prover.prove(run.model, run.budget)
         return target
 
     def _forget_beyond(self, step: int) -> None:

@@ -50,6 +50,10 @@ class Course(Schema):
         """The lowest loss, the earliest of equals; None where nothing was measured."""
         return min(self.measurements, key=lambda each: each.height, default=None)
 
+    def is_measured_at(self, step: int) -> bool:
+        """Whether the last measurement was that of a step."""
+        return bool(self.measurements) and self.measurements[-1].step == step
+
     def measured(self, step: int, loss: float | None) -> Self:
         """Return the course after a measurement."""
         measurement = Measurement(step=step, loss=loss)

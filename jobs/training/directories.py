@@ -29,10 +29,23 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def add_file(directory: Path, name: str, text: str) -> None:
+    """Make one more file appear in a directory of `write_directory`, whole or not at all."""
+    # Beside it: who lists the directory sees nothing that is half-written.
+    unfinished = directory.with_name(f".{directory.name}.{name}")
+    unfinished.write_text(text, encoding="utf-8")
+    _fsync(unfinished)
+    unfinished.rename(directory / name)
+    _fsync(directory)
+
+
 def sweep_unfinished(parent: Path) -> None:
     """Delete what a killed process left half-written below `parent`."""
     for leftover in parent.glob(".step-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink()
 
 
 def _fsync(path: Path) -> None:

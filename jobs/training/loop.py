@@ -58,7 +58,7 @@ def train(
         told = journal.rewind(to_step=run.step, is_open=is_open)
     reports = Reports(run, plan=plan, data=data, preemption=preemption)
     milestones = Milestones(run, plan=plan, reports=reports, checkpoints=checkpoints, tell=tell)
-    lookout = Lookout(run, data)
+    lookout = Lookout(run, data, plan)
 
     emit(reports.started())
     for event in told:
@@ -77,6 +77,7 @@ def train(
             tell(reports.step())
         # Before a milestone is closed: what was told of it then never changes.
         is_leaving = group.any(flag=preemption.requested)
+        milestones.hand_over()
         if is_milestone or points.is_due or is_leaving:
             points.save(run)
         if is_leaving:

@@ -8,7 +8,14 @@ from jobs.training.course import Course
 from jobs.training.plan import Plan
 from jobs.training.reports import Reports
 from jobs.training.run import Run
-from schemas.training import BestSaved, CheckpointSaved, ModelChosen, Noted, TrainingEvent
+from schemas.training import (
+    AdapterSaved,
+    BestSaved,
+    CheckpointSaved,
+    ModelChosen,
+    Noted,
+    TrainingEvent,
+)
 
 
 class Milestones:
@@ -36,6 +43,21 @@ class Milestones:
         self._reports = reports
         self._checkpoints = checkpoints
         self._tell = tell
+        self._is_handed_over = False
+
+    def hand_over(self) -> None:
+        """Write the adapter, and say so, where it is the final one for sure. Safe to repeat.
+
+        Before all else that the run's end asks for: an engine takes it meanwhile.
+        """
+        run = self._run
+        is_over = run.step == self._plan.total_steps
+        is_unmeasured = self._reports.measures and not run.course.is_measured_at(run.step)
+        is_best = _best_step(run.course) in {None, run.step}
+        if is_over and is_best and not is_unmeasured and not self._is_handed_over:
+            self._is_handed_over = True
+            adapter_dir = self._checkpoints.ensure_adapter(run)
+            self._tell(AdapterSaved(step=run.step, adapter_dir=adapter_dir))
 
     def close(self) -> None:
         """Measure the step that the run is at; keep its adapter if it ends an epoch or is the best.
@@ -44,9 +66,11 @@ class Milestones:
             Preempted: The process was asked to go.
         """
         run = self._run
-        done, is_measured = self._reports.milestone()
-        if is_measured:
+        self.hand_over()
+        done = self._reports.milestone()
+        if self._reports.measures:
             run.course = run.course.measured(run.step, done.full_valid_loss)
+            self.hand_over()
         self._tell(done)
         epoch = self._plan.epoch_ending_at(run.step)
         # On disk before the next resume point can say that it is the best.

@@ -12,7 +12,7 @@ from jobs.training.data import Data
 from jobs.training.layouts import Layout, targets
 from jobs.training.memory import TokenBudget
 from jobs.training.model import TunedModel
-from schemas.proof import ASKED, PROOF, Proof, ProofExample
+from schemas.proof import ASKED, Proof, ProofExample
 from schemas.rendering import RENDERING, RenderingSamples
 from schemas.training import TrainingSpec
 
@@ -74,13 +74,9 @@ class Prover:
         unfinished.write_text(asked, encoding="utf-8")
         unfinished.replace(work_dir / ASKED)
 
-    def write(self, model: TunedModel, directory: Path, *, budget: TokenBudget) -> None:
-        """Put what the engine will be asked beside an adapter."""
-        proof, rendering = (
-            self.prove(model, budget).model_dump_json(),
-            self._rendering.model_dump_json(),
-        )
-        (directory / PROOF).write_text(proof, encoding="utf-8")
+    def write_rendering(self, directory: Path) -> None:
+        """Put the conversations that the engine will be asked to render beside an adapter."""
+        rendering = self._rendering.model_dump_json()
         (directory / RENDERING).write_text(rendering, encoding="utf-8")
 
     def prove(self, model: TunedModel, budget: TokenBudget) -> Proof:

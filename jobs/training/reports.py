@@ -51,19 +51,20 @@ class Reports:
         is_sampled = self._run.step % _SAMPLED_EVERY == 0
         return self._step(sample=self._sample() if is_sampled else None, whole=None)
 
-    def milestone(self) -> tuple[StepDone, bool]:
-        """Say what the last step did, and measure the whole validation file.
+    @property
+    def measures(self) -> bool:
+        """Whether there is something to measure on."""
+        return self._data.validation is not None
 
-        Returns:
-            What is to be told, and whether there was something to measure on.
+    def milestone(self) -> StepDone:
+        """Say what the last step did, and measure the whole validation file.
 
         Raises:
             Preempted: The process was asked to go.
         """
         is_last = self._run.step == self._plan.total_steps
         is_sampled = is_last or self._run.step % _SAMPLED_EVERY == 0
-        done = self._step(sample=self._sample() if is_sampled else None, whole=self._whole())
-        return done, self._data.validation is not None
+        return self._step(sample=self._sample() if is_sampled else None, whole=self._whole())
 
     def done(self) -> TrainingDone:
         """Say what all steps together have read."""

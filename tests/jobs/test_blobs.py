@@ -69,6 +69,18 @@ async def test_parts_become_a_file(blobs):
             pass
 
 
+async def test_a_proof_is_added_to_an_adapter(blobs, tmp_path):
+    """A file that comes later lies whole beside the others; a second one takes its place."""
+    source = tmp_path / "trained"
+    source.mkdir()
+    await blobs.keep_adapter(source, "adapter-1")
+    for text in ("{}", "[]"):
+        (tmp_path / "proof.json").write_text(text)
+        await blobs.add_to_adapter(tmp_path / "proof.json", "adapter-1")
+    (kept,) = blobs.adapter_dir("adapter-1").iterdir()
+    assert (kept.name, kept.read_text()) == ("proof.json", "[]")
+
+
 async def test_an_adapter_is_copied_whole(blobs, tmp_path):
     """Its files are there under its id, and the source stays."""
     source = tmp_path / "trained"

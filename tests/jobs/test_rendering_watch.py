@@ -11,7 +11,7 @@ import pytest
 
 from jobs.bases.catalog import NANO_DIRECTORY
 from jobs.engines import AdapterRef
-from jobs.publishing import _check_rendering
+from jobs.proving import check_rendering
 from jobs.rendering_watch import RenderingWatch
 from jobs.store.jobs import NewEvent
 from schemas.bases import BaseModelInfo
@@ -76,7 +76,7 @@ async def arrival(tmp_path: Path, short_tmp_path: Path) -> AsyncIterator[Arrival
 
 async def at_publication(arrival: Arrival) -> list[NewEvent]:
     adapter = AdapterRef("adapter-1", arrival.adapter_dir)
-    return await _check_rendering(arrival.vllm, BASE, adapter, base_name="base-1")
+    return await check_rendering(arrival.vllm, BASE, adapter, base_name="base-1")
 
 
 async def test_a_new_model_is_held_to_every_conversation(arrival):

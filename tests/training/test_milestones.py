@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from jobs.training.loop import train
-from jobs.training.model import WEIGHTS
+from jobs.training.model import CONFIG, WEIGHTS
 from jobs.training.process import Preemption
 from jobs.training.resuming import Manifest
 from schemas.errors import JobFailure
 from schemas.fine_tuning import EarlyStopping
 from schemas.proof import Proof
+from schemas.rendering import RENDERING
 from schemas.training import (
+    AdapterSaved,
     BestSaved,
     CheckpointSaved,
     LoraSpec,
@@ -216,6 +218,28 @@ def test_a_kill_anywhere_changes_nothing(overfit: TrainingSpec, tmp_path: Path) 
         assert_same(killed_and_resumed(spec, kill_at=place), undisturbed)
 
 
+def test_the_final_adapter_goes_ahead_of_its_proof(
+    make_spec: Callable[..., TrainingSpec],
+) -> None:
+    """Handed over before anything else is written of its step; a trainer killed right there costs nothing."""
+    undisturbed = run(make_spec("undisturbed", n_epochs=1, validation_path=None))
+    place = next(place for place, e in enumerate(undisturbed) if isinstance(e, AdapterSaved))
+    spec = make_spec("killed", n_epochs=1, validation_path=None)
+
+    run(spec, kill_at=place)
+
+    (adapter_dir,) = spec.work_dir.glob("checkpoints/*")
+    assert adapter_dir.name == undisturbed[place].adapter_dir.name == "step-3"
+    assert {path.name for path in adapter_dir.iterdir()} == {CONFIG, WEIGHTS, RENDERING}
+    assert not (spec.work_dir / "resume" / "step-3").exists()
+    assert_same(run(spec), undisturbed)
+
+
+def test_a_model_that_is_not_the_final_one_is_not_handed_over(whole: list[TrainingEvent]) -> None:
+    """Where an earlier step's was better, the last adapter goes nowhere before it is proven."""
+    assert not of_kind(whole, AdapterSaved)
+
+
 def test_long_epochs_are_measured_in_between(overfit: TrainingSpec, tmp_path: Path) -> None:
     """The best may lie within an epoch: it is kept, though no epoch ends there."""
     spec = overfit.model_copy(
@@ -291,6 +315,32 @@ def poison(point: Path) -> None:
     digest = hashlib.sha256((point / "state.safetensors").read_bytes()).hexdigest()
     changed = manifest.model_copy(update={"state_digest": digest})
     (point / "manifest.json").write_text(changed.model_dump_json())
+
+
+def test_a_large_first_batch_tells_where_a_run_started(
+    make_spec: Callable[..., TrainingSpec],
+) -> None:
+    """Its loss before the first step is what later ones are held against: nothing is measured for that."""
+    spec = make_spec(n_epochs=2, batch_size=8, validation_path=None)
+
+    events = run(spec)
+
+    manifest = Manifest.model_validate_json(
+        (spec.work_dir / "resume" / "step-4" / "manifest.json").read_bytes()
+    )
+    assert manifest.course.start_loss == comparable(events)[1].train_loss
+
+
+def test_a_run_of_large_batches_that_runs_away_ends(
+    make_spec: Callable[..., TrainingSpec],
+) -> None:
+    """Held against its own first batch it fails as any other does."""
+    spec = make_spec(
+        n_epochs=10, batch_size=12, learning_rate=10.0, optimizer=ABSURD, validation_path=None
+    )
+
+    with pytest.raises(JobFailure, match="Training ruined the model"):
+        run(spec)
 
 
 def test_a_noisy_run_does_not(make_spec: Callable[..., TrainingSpec], tmp_path: Path) -> None:
