@@ -336,7 +336,7 @@ def test_a_run_of_large_batches_that_runs_away_ends(
 ) -> None:
     """Held against its own first batch it fails as any other does."""
     spec = make_spec(
-        n_epochs=10, batch_size=12, learning_rate=10.0, optimizer=ABSURD, validation_path=None
+        n_epochs=30, batch_size=12, learning_rate=10.0, optimizer=ABSURD, validation_path=None
     )
 
     with pytest.raises(JobFailure, match="Training ruined the model"):
