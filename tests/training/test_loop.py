@@ -92,10 +92,10 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
 
 
 def test_a_run_tells_its_story_in_order(whole: Finished) -> None:
-    """Started, each step once, a checkpoint after each epoch's last, the final adapter first, the choice, done."""
+    """Started, each step once, after each epoch's last a checkpoint, here the best; the final adapter ahead."""
     assert [event.kind for event in whole.events] == [
-        "started", *(["step"] * 3 + ["checkpoint"]) * 2,
-        "step", "step", "adapter", "step", "checkpoint", "chosen", "done",
+        "started", *(["step"] * 3 + ["checkpoint", "best"]) * 2,
+        "step", "step", "adapter", "step", "checkpoint", "best", "chosen", "done",
     ]  # fmt: skip
     assert [step.step for step in steps(whole.events)] == list(range(1, 10))
     assert [e.epoch for e in whole.events if isinstance(e, CheckpointSaved)] == [1, 2, 3]
@@ -188,7 +188,7 @@ def test_the_end_of_an_epoch_is_told_again(make_spec: MakeSpec) -> None:
     again = run(spec.model_copy(update={"reported_step": last - 1}))
 
     assert [event.kind for event in again] == [
-        "started", "adapter", "step", "checkpoint", "chosen", "done",
+        "started", "adapter", "step", "checkpoint", "best", "chosen", "done",
     ]  # fmt: skip
     assert steps(again) == steps(first)[-1:]
     assert len(written) == 4
