@@ -4,6 +4,7 @@ The trainer writes it down before its first step and each time that memory ran o
 trainer the kernel has ended halves it, so that the next attempt needs half.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ def read_tokens_at_once(work_dir: Path) -> TokensAtOnce | None:
 def keep_tokens_at_once(work_dir: Path, kept: TokensAtOnce) -> None:
     """Write it down, whole or not at all."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = work_dir / f"{_NAME}.part"
+    # Of several processes that train together, any may find out.
+    unfinished = work_dir / f"{_NAME}.{os.getpid()}.part"
     unfinished.write_text(kept.model_dump_json(), encoding="utf-8")
     unfinished.replace(work_dir / _NAME)
 

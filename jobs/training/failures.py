@@ -4,6 +4,7 @@ import errno
 from typing import Final
 
 import torch
+from torch import distributed
 
 from schemas.errors import JobFailure
 from schemas.training import DIVERGED, TrainingFailed
@@ -18,6 +19,8 @@ _CPU_ALLOCATOR_WORDS: Final = (
     _NO_PRIMITIVE := "could not create a primitive",
     "could not execute a primitive",
 )
+
+_LOST_GROUP_WORDS: Final = ("/gloo/", "Connection closed by peer", "Connection reset by peer")
 
 
 def base_model_unusable(why: str) -> JobFailure:
@@ -93,6 +96,13 @@ def is_lasting(exc: BaseException) -> bool:
     its thread does not forget (https://github.com/uxlfoundation/oneDNN/pull/5907; in torch 2.13).
     """
     return isinstance(exc, RuntimeError) and _NO_PRIMITIVE in str(exc)
+
+
+def is_lost_group(exc: BaseException) -> bool:
+    """Return whether `exc` says that another process of the group is gone, in gloo's or NCCL's words."""
+    if isinstance(exc, distributed.DistError):
+        return True
+    return isinstance(exc, RuntimeError) and any(w in str(exc) for w in _LOST_GROUP_WORDS)
 
 
 def describe(exc: Exception) -> TrainingFailed:

@@ -126,11 +126,15 @@ class Group:
 
     def most(self, number: int) -> int:
         """Return the largest of all processes' numbers."""
+        return self.most_of_each(number)[0]
+
+    def most_of_each(self, *numbers: int) -> list[int]:
+        """Return, for each place, the largest of all processes' numbers there."""
         if self.size == 1:
-            return number
-        largest = torch.tensor(number, device=self._device())
+            return [*numbers]
+        largest = torch.tensor(numbers, device=self._device())
         distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-        return int(largest)
+        return [int(number) for number in largest.tolist()]
 
     def leave(self) -> None:
         """Part in good order; safe to repeat."""

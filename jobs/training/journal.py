@@ -30,7 +30,7 @@ class Journal:
     Args:
         path: Of its file.
         reported_step: The last step that the worker has recorded.
-        is_writer: Whether `add` writes: one of several processes does.
+        is_writer: Whether `add` writes more than notes: one of several processes does.
     """
 
     def __init__(self, path: Path, *, reported_step: int, is_writer: bool = True) -> None:
@@ -50,7 +50,8 @@ class Journal:
 
     def add(self, event: TrainingEvent) -> None:
         """Write an event down, if it is one that must not be lost."""
-        if self._is_writer and isinstance(event, _Kept):
+        # Any process may note that its memory ran out; a line is one write.
+        if isinstance(event, Noted) or (self._is_writer and isinstance(event, _Kept)):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
 

@@ -7,11 +7,14 @@ members inherit standard output for their events, and die with it.
 import logging
 import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobs.training.member import SPEC
-from jobs.training.process import PREEMPTED, Preemption, claim_stdout, die_with_parent
+from jobs.training.process import LOST, PREEMPTED, Preemption, claim_stdout, die_with_parent
 from schemas.training import TrainingSpec
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +23,12 @@ _GRACE: Final = 18
 _LOOPBACK: Final = "127.0.0.1"
 
 
-def main() -> int:
-    """Start the members and wait for them; return the exit status that speaks for all."""
+def main(member: str = "jobs.training.member") -> int:
+    """Start the members and wait for them; return the exit status that speaks for all.
+
+    Args:
+        member: The module that each of them runs.
+    """
     die_with_parent()
     Preemption().listen()  # until the agent listens itself
     events = claim_stdout()
@@ -32,10 +39,10 @@ def main() -> int:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
     os.dup2(events.fileno(), 1)  # for the members
-    return _run(spec.n_processes)
+    return _run(member, spec.n_processes)
 
 
-def _run(n_processes: int) -> int:
+def _run(member: str, n_processes: int) -> int:
     # Only now: they import torch, which takes a second in which a signal is to be heard.
     from torch.distributed.elastic.multiprocessing import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import (  # noqa: PLC0415
@@ -55,17 +62,23 @@ def _run(n_processes: int) -> int:
         shutdown_timeout=_GRACE,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "jobs.training.member")
+        elastic_launch(config, sys.executable)("-m", member)
     except SignalException:
         return PREEMPTED  # the agent has passed the signal on, and waited
     except ChildFailedError as exc:
-        rank, first = exc.get_first_failure()
+        rank, first = _first_of_itself(exc.failures)
         logger.info("a member ended first: rank=%d status=%d", rank, first.exitcode)
         if first.exitcode < 0:
             # Killed: the worker is to see the signal, as it would of a single trainer.
             os.kill(os.getpid(), -first.exitcode)
         return int(first.exitcode)
     return 0
+
+
+def _first_of_itself(failures: "dict[int, ProcessFailure]") -> "tuple[int, ProcessFailure]":
+    """Return the member that ended first, but for those that ended because another one had."""
+    of_themselves = {rank: each for rank, each in failures.items() if each.exitcode != LOST}
+    return min((of_themselves or failures).items(), key=lambda each: each[1].timestamp)
 
 
 if __name__ == "__main__":

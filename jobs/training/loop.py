@@ -105,6 +105,5 @@ def _fresh_run(
             f"its tokenizer makes the id {data.largest_token_id}, its embeddings end at "
             f"{model.vocabulary_size - 1}."
         )
-    # Several processes must take equal pieces: what one of them has left is not for it alone to act on.
-    room = Room.of(spec, model, data.training, tell=tell) if group is ALONE else None
+    room = Room.of(spec, model, data.training, tell=tell, group=group)
     return Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=tell, room=room, group=group)

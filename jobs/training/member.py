@@ -1,23 +1,25 @@
 """`python -m jobs.training.member`: one of the processes that train together, started by `jobs.training.launching`.
 
-The first of them reports; each may say why it failed.
+The first of them reports; each may say why it failed, and that its memory ran out.
 """
 
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from jobs.training.process import (
+    LOST,
     PREEMPTED,
     Preempted,
     Preemption,
-    Spoiled,
     claim_stdout,
     configure_libraries,
     die_with_parent,
 )
-from schemas.training import TrainingEvent, TrainingSpec
+from schemas.training import Noted, TrainingEvent, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def main() -> int:
     configure_libraries(n_threads=spec.n_threads)
 
     # Only now: torch reads the environment when imported.
-    from jobs.training.failures import describe  # noqa: PLC0415
+    from jobs.training.failures import describe, is_lost_group  # noqa: PLC0415
     from jobs.training.group import Group  # noqa: PLC0415
     from jobs.training.loop import train  # noqa: PLC0415
 
@@ -49,22 +51,25 @@ def main() -> int:
 
     try:
         group = Group.join(is_sharded=spec.is_sharded)
-        report = emit if group.is_first else _say_nothing
+        report = emit if group.is_first else partial(_only_of_memory, emit)
         train(spec, emit=report, preemption=preemption, group=group)
         group.leave()
-    except Spoiled:
-        return 1  # an attempt that failed: members do not remember how much they can run at once
     except Preempted:
         return PREEMPTED
     except Exception as exc:
+        if is_lost_group(exc):
+            logger.warning("the others are gone: %s", exc)
+            return LOST
         logger.exception("training failed")
         emit(describe(exc))
         return 1
     return 0
 
 
-def _say_nothing(_event: TrainingEvent) -> None:
-    return
+def _only_of_memory(emit: Callable[[TrainingEvent], None], event: TrainingEvent) -> None:
+    """Tell what the first member cannot know: that this one's memory ran out."""
+    if isinstance(event, Noted) and event.key.startswith("memory-"):
+        emit(event)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ class TokenBudget:
     Args:
         tokens: To begin with.
         on_halved: Told what is tried next, in tokens, each time that memory ran out.
-        may_retry: Whether work that ran out of memory may be done again here, without other processes.
+        may_retry: Whether work that ran out of memory may be done again here, without other processes; if
+            not, all of them must begin anew with what was told.
         save: Asked when one document alone does not fit; returns whether it is worth another try.
     """
 
@@ -69,7 +70,7 @@ class TokenBudget:
                 document each of none.
 
         Raises:
-            JobFailure: `out_of_memory`: one document alone does not fit, or nothing may be tried again.
+            JobFailure: `out_of_memory`: one document alone does not fit.
             Spoiled: Another process must try it; what it is to try was told.
         """
         while True:
@@ -82,7 +83,7 @@ class TokenBudget:
                 is_spoiled = is_lasting(exc)
             # Only out here, where the exception no longer holds the tensors of its frames.
             self._halve(micro_batches)
-            if is_spoiled:
+            if is_spoiled or not self._may_retry:
                 raise Spoiled
 
     def _halve(self, micro_batches: list[list[Document]]) -> None:
@@ -90,12 +91,11 @@ class TokenBudget:
         torch.cuda.empty_cache()
         _give_back()
         tried = max(sum(map(len, micro_batch)) for micro_batch in micro_batches)
-        if not self._may_retry:
-            raise out_of_memory_together(n_tokens=tried)
         if all(len(micro_batch) == 1 for micro_batch in micro_batches):
             if self._save(tried):
                 return
-            raise out_of_memory(n_tokens=tried)
+            too_large = out_of_memory if self._may_retry else out_of_memory_together
+            raise too_large(n_tokens=tried)
         # What documents share counts once, so a micro-batch may hold more tokens than the budget.
         self.tokens = min(tried, self.tokens) // 2
         logger.warning("out of memory, trying less at once: tokens=%d", self.tokens)

@@ -3,8 +3,8 @@
 import copy
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +87,24 @@ class LoadedBase:
             model.peft.unload()
 
 
+@contextmanager
+def held_in(network: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Hold a base's weights in another dtype for a time."""
+    computes_in = network.dtype
+    kept = [
+        (parameter, parameter.data)
+        for parameter in network.parameters()
+        if not parameter.requires_grad and parameter.dtype == computes_in
+    ]
+    for parameter, data in kept:
+        parameter.data = data.to(dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in kept:
+            parameter.data = data
+
+
 @dataclass(frozen=True)
 class TunedModel:
     """A base with an adapter that trains.
@@ -105,6 +123,8 @@ class TunedModel:
     """In place of modules' own forward functions; PEFT's modules keep the adapter all the same."""
     head: Head | None = None
     """Where it can be left out: logits are then made where they are compared, a few at a time."""
+    hold: Callable[[PreTrainedModel, torch.dtype], AbstractContextManager[None]] = held_in
+    """How its base is held in another dtype for a time."""
 
     @classmethod
     def load(
@@ -228,18 +248,14 @@ class TunedModel:
         closest to vLLM's kernels, whose sums are float32. So do our kernels not: they are out.
         """
         dtype = self.served_dtype
-        kept = [(parameter, parameter.data) for parameter in self.peft.parameters()]
-        computes_in = self.network.dtype
-        for parameter in self.network.parameters():
-            if not parameter.requires_grad and parameter.dtype == computes_in:
-                parameter.data = parameter.data.to(dtype)
+        kept = [(parameter, parameter.data) for parameter in self.parameters.values()]
         for layer in self._lora_layers:
             A, B = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
             scale = layer.scaling[_ADAPTER]
             A.data = A.data.to(dtype).float()
             B.data = (B.data.to(dtype) * scale).float() / scale
         try:
-            with self.kernels.out():
+            with self.hold(self.network, dtype), self.kernels.out():
                 yield
         finally:
             for parameter, data in kept:

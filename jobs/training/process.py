@@ -17,6 +17,9 @@ from typing import Final, TextIO
 PREEMPTED: Final = 75
 """Exit status after SIGTERM: `EX_TEMPFAIL` of sysexits.h, try again later."""
 
+LOST: Final = 69
+"""Exit status where the others that train together are gone: `EX_UNAVAILABLE`. Theirs says why."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _OOM_SCORE_MAX: Final = 1000
 """Of `oom_score_adj`, proc(5)."""

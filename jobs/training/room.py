@@ -10,6 +10,7 @@ from jobs.memory_estimate import Shape, tokens_that_fit
 from jobs.memory_left import memory_left
 from jobs.tokens_at_once import TokensAtOnce, keep_tokens_at_once, read_tokens_at_once
 from jobs.training.corpus import Corpus
+from jobs.training.group import ALONE, Group
 from jobs.training.model import TunedModel
 from jobs.training.recomputing import recompute_layers
 from schemas.training import Noted, TrainingSpec
@@ -51,15 +52,24 @@ class Room:
 
     @classmethod
     def of(
-        cls, spec: TrainingSpec, model: TunedModel, corpus: Corpus, *, tell: Callable[[Noted], None]
+        cls,
+        spec: TrainingSpec,
+        model: TunedModel,
+        corpus: Corpus,
+        *,
+        tell: Callable[[Noted], None],
+        group: Group = ALONE,
     ) -> Self:
         """Return what is left for a run, as its first attempt found it: one that goes on runs the same.
+
+        Several processes agree on what the one with the least of it can do.
 
         Args:
             spec: Its `work_dir` remembers.
             model: Lies on its device.
             corpus: What is learned from.
             tell: Takes what the user should know.
+            group: Of which this process is one.
         """
 
         def write(tokens: int, recomputes: bool) -> None:
@@ -70,11 +80,22 @@ class Room:
         room = cls(model, tokens=known.tokens if known else _most(model.device), write=write)
         if known and known.recomputes:
             room.save()
-        shape, free = Shape.read(spec.base_dir), _free(model.device)
+        shape, free = Shape.read(spec.base_dir), _free(model.device, group)
         if shape is not None and free is not None:
-            room._fit(shape, int(free * _SHARE), corpus, tell, is_first=known is None)
+            least = -group.most(-free)  # from here on each of them computes the same
+            free = int(least * _SHARE) - _later_bytes(model)
+            first_alone = tell if group.is_first else _untold
+            room._fit(shape, free, corpus, first_alone, rank=spec.lora.rank, is_new=known is None)
         room.keep(room.tokens)
         return room
+
+    def agree(self, group: Group) -> None:
+        """Go on with the least that any process has come to, as all of them do."""
+        least, recomputes = group.most_of_each(-self.tokens, int(self._recomputes))
+        if recomputes:
+            self.save()
+        if -least < self.tokens:
+            self.keep(-least)
 
     def keep(self, tokens: int) -> None:
         """Run at most so many tokens at once from now on, and let later attempts know."""
@@ -97,7 +118,8 @@ class Room:
         corpus: Corpus,
         tell: Callable[[Noted], None],
         *,
-        is_first: bool,
+        rank: int,
+        is_new: bool,
     ) -> None:
         share = corpus.n_trained / corpus.n_run
         bytes_each = self._model.network.dtype.itemsize
@@ -107,11 +129,12 @@ class Room:
             n_trained=round(corpus.longest * share),
             longest=corpus.longest,
             bytes_each=bytes_each,
+            rank=rank,
             has_kernels=has_kernels,
         )
         if longest > free and self.save():
             tell(_saves(corpus.longest))
-        if not is_first:
+        if not is_new:
             return
         fitting = tokens_that_fit(
             shape,
@@ -120,6 +143,7 @@ class Room:
             trained_share=share,
             longest=corpus.longest,
             bytes_each=bytes_each,
+            rank=rank,
             recomputed=self._recomputes,
             has_kernels=has_kernels,
         )
@@ -133,11 +157,23 @@ def _most(device: torch.device) -> int:
     return _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
 
 
-def _free(device: torch.device) -> int | None:
+def _free(device: torch.device, group: Group) -> int | None:
+    """Return the bytes that this process may take: its own device's, or its share of the machine's."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    return memory_left()
+    left = memory_left()
+    return None if left is None else left // group.size
+
+
+def _later_bytes(model: TunedModel) -> int:
+    """Return what the first step takes for good: a gradient and AdamW's two moments, in 32 bits."""
+    n_parameters: int = sum(parameter.numel() for parameter in model.parameters.values())
+    return 3 * 4 * n_parameters
+
+
+def _untold(_note: Noted) -> None:
+    return
 
 
 def _begins_with(tokens: int, free: int) -> Noted:

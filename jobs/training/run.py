@@ -94,6 +94,7 @@ class Run:
             pack=self.model.layout.pack,
         )
         self.group.add_up_gradients(self._parameters)
+        self._agree_on_room()
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._optimizer.step()
         # Waits for the device, once.
@@ -137,6 +138,12 @@ class Run:
                 "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device),
             }
         self.step, self.last, self.course = step, last, course
+
+    def _agree_on_room(self) -> None:
+        """Let what one process has halved be halved for all, so that whoever goes on begins with that."""
+        if self.group.size > 1:
+            self._room.agree(self.group)
+            self.budget.tokens = min(self.budget.tokens, self._room.tokens)
 
     def _save_memory(self, n_tokens: int) -> bool:
         if not self._room.save():

@@ -1,9 +1,15 @@
 """A frozen base in pieces, one on each process: for bases that do not fit on one device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from jobs.training.model import LoadedBase, TunedModel, fast_dtype
 from schemas.training import TrainingSpec
@@ -21,12 +27,10 @@ def load_sharded(spec: TrainingSpec) -> TunedModel:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # On the CPU: whole, it may not fit on the device.
     base = LoadedBase.load(spec.base_dir, device=torch.device("cpu"), dtype=fast_dtype(device))
-    model = TunedModel.without_kernels(base, spec)
-    shard(model, device=device)
-    return model
+    return shard(TunedModel.without_kernels(base, spec), device=device)
 
 
-def shard(model: TunedModel, *, device: torch.device) -> None:
+def shard(model: TunedModel, *, device: torch.device) -> TunedModel:
     """Spread the base's weights over the group's processes, a block at a time (FSDP2).
 
     Each process gathers a block when it comes to it, and lets it go after. The adapter stays whole
@@ -45,3 +49,36 @@ def shard(model: TunedModel, *, device: torch.device) -> None:
     fully_shard(network, mesh=mesh, ignored_params=adapter)
     for parameter in adapter:
         parameter.data = parameter.data.to(device)
+    return replace(model, hold=rounded_to)
+
+
+@contextmanager
+def rounded_to(network: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Round a sharded base's weights for a time; they are multiplied in their own dtype as before.
+
+    Where they lie: FSDP2 gathers what it has a view of, so that other data would not be looked at.
+    """
+    _let_go(network)
+    pieces = [
+        parameter.to_local()
+        for parameter in network.parameters()
+        if isinstance(parameter, DTensor) and parameter.dtype == network.dtype != dtype
+    ]
+    kept = [piece.clone() for piece in pieces]
+    with torch.no_grad():
+        for piece in pieces:
+            piece.copy_(piece.to(dtype))
+    try:
+        yield
+    finally:
+        _let_go(network)
+        with torch.no_grad():
+            for piece, numbers in zip(pieces, kept, strict=True):
+                piece.copy_(numbers)
+
+
+def _let_go(network: PreTrainedModel) -> None:
+    """Drop what was gathered and kept: after a forward pass alone, the outermost weights are."""
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

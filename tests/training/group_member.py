@@ -1,4 +1,4 @@
-"""`torchrun … -m tests.training.group_member SPEC`: three steps in float32; the first prints their losses and the adapter's sum."""
+"""`torchrun … -m tests.training.group_member SPEC`: three steps in float32; then their proof; the first prints."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from jobs.training.data import Data
 from jobs.training.group import ALONE, Group
 from jobs.training.model import LoadedBase, TunedModel
 from jobs.training.plan import Plan
+from jobs.training.proof import Prover
 from jobs.training.run import Run
 from jobs.training.sharding import shard
 from schemas.training import TrainingSpec
@@ -21,8 +22,7 @@ def main() -> None:
     device = torch.device("cpu")
     base = LoadedBase.load(spec.base_dir, device=device, dtype=torch.float32)
     if group.is_sharded:
-        model = TunedModel.without_kernels(base, spec)
-        shard(model, device=device)
+        model = shard(TunedModel.without_kernels(base, spec), device=device)
     else:
         model = TunedModel.on(base, spec)
     run = Run(model, optimizer=spec.optimizer, seed=spec.seed, tell=print, group=group)
@@ -32,9 +32,11 @@ def main() -> None:
         run.take_step(data.training.batch(examples), learning_rate=1e-3).loss
         for _, examples in plan.batches(after=plan.total_steps - 3)
     ]
+    proof = Prover.of(spec, data, model.layout).prove(model, run.budget)
     if group.is_first:
         weights = {name: weight.tolist() for name, weight in run.model.parameters.items()}
-        print(json.dumps({"losses": losses, "weights": weights}))
+        told = [[*example.base_logprobs, *example.tuned_logprobs] for example in proof.examples]
+        print(json.dumps({"losses": losses, "weights": weights, "logprobs": told}))
     group.leave()
 
 
