@@ -24,7 +24,6 @@ from schemas.uploads import MAX_PART_BYTES
 from schemas.validation import validated
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
-_MAX_PARTS: Final = 8
 _MAX_HEADER_BYTES: Final = 4096
 _OVERHEAD_BYTES: Final = 2**20
 """Of boundaries, headers and fields, beside the file."""
@@ -93,6 +92,30 @@ async def receive_upload(
     return form.finished()
 
 
+async def receive_among(
+    request: ApiRequest, incoming: IncomingBlob, *, file: str, fields: frozenset[str]
+) -> tuple[str, dict[str, str]]:
+    """Write one part of a form of a page to `incoming` as it comes.
+
+    Args:
+        request: Its body unread.
+        incoming: Takes the bytes.
+        file: The name of the part; where nothing was chosen, it is empty and has no name.
+        fields: What else the form may hold.
+
+    Returns:
+        The file's name, and the other fields.
+
+    Raises:
+        ApiError: As `receive_upload`.
+    """
+    expected = _Expected(file=file, fields=fields, is_named=True, most_parts=len(fields) + 1)
+    form = _Form(incoming, expected, max_bytes=MAX_FILE_BYTES)
+    await _read(request, form, limit=MAX_FILE_BYTES + _OVERHEAD_BYTES)
+    form.ensure_whole()
+    return form.filename, form.fields
+
+
 async def receive_part(
     request: ApiRequest, incoming: IncomingBlob, *, max_bytes: int = MAX_PART_BYTES
 ) -> None:
@@ -115,6 +138,7 @@ class _Expected:
     fields: frozenset[str]
     is_named: bool
     """Whether the file must have a name; curl sends bytes without one, as in OpenAI's own example."""
+    most_parts: int = 8
 
 
 _FILE_FORM: Final = _Expected(
@@ -131,7 +155,7 @@ async def _read(request: ApiRequest, form: "_Form", *, limit: int) -> None:
         with PushMultipartParser(
             _boundary(request, form.expected),
             max_header_size=_MAX_HEADER_BYTES,
-            max_segment_count=_MAX_PARTS,
+            max_segment_count=form.expected.most_parts,
         ) as parser:
             async for chunk in body_chunks(request.receive, limit=limit):
                 for event in parser.parse(chunk):
@@ -165,8 +189,8 @@ class _Form:
         self._incoming = incoming
         self._max_bytes = max_bytes
         self._has_file = False
-        self._filename: str | None = None
-        self._fields: dict[str, str] = {}
+        self.filename = ""
+        self.fields: dict[str, str] = {}
         self._part: MultipartSegment | None = None
         self._text = bytearray()
 
@@ -193,12 +217,12 @@ class _Form:
         self.ensure_whole()
         expiry: dict[str, JsonValue] = {
             name.removeprefix("expires_after[").removesuffix("]"): _number_or_text(value)
-            for name, value in self._fields.items()
+            for name, value in self.fields.items()
             if name != "purpose"
         }
-        form: dict[str, JsonValue] = {"filename": self._filename}
-        if "purpose" in self._fields:
-            form["purpose"] = self._fields["purpose"]
+        form: dict[str, JsonValue] = {"filename": self.filename}
+        if "purpose" in self.fields:
+            form["purpose"] = self.fields["purpose"]
         if expiry:
             form["expires_after"] = expiry
         return validated(UploadForm, form)
@@ -212,7 +236,7 @@ class _Form:
             raise InvalidRequest(
                 f"Unknown parameter: '{name[:100]}'.", param=name[:100], code="unknown_parameter"
             )
-        elif name in self._fields:
+        elif name in self.fields:
             raise InvalidRequest(f"The form has '{name}' twice.", param=name)
 
     def _begin_file(self, part: MultipartSegment) -> None:
@@ -228,7 +252,7 @@ class _Form:
         if _CONTROL_CHARACTER.search(part.filename or ""):
             raise InvalidRequest("The file's name holds control characters.", param=name)
         self._has_file = True
-        self._filename = part.filename
+        self.filename = part.filename or ""
 
     async def _add(self, data: bytes | bytearray) -> None:
         assert self._part is not None, "the parser names a part before its bytes"
@@ -253,7 +277,7 @@ class _Form:
         if self._part.name != self.expected.file:
             name = str(self._part.name)
             try:
-                self._fields[name] = self._text.decode()
+                self.fields[name] = self._text.decode()
             except UnicodeDecodeError as exc:
                 raise InvalidRequest(f"The field '{name}' is not UTF-8.", param=name) from exc
             self._text.clear()

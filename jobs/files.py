@@ -1,6 +1,7 @@
 """What a user can do with files."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,9 @@ from jobs.services import Services
 from jobs.store.paging import Order
 from jobs.store.records import FileRecord
 from schemas.base import CursorPage
-from schemas.errors import FileNotFound, InvalidRequest
+from schemas.errors import Conflict, FileNotFound, InvalidRequest
 from schemas.files import ExpiresAfter, File, FileDeleted, UploadPurpose
+from schemas.fine_tuning import Job
 from schemas.ids import new_id
 
 _BATCH_LIFETIME: Final = 30 * 24 * 3600
@@ -128,6 +130,31 @@ async def content_path(services: Services, caller: Caller, file_id: str) -> tupl
     return file, services.blobs.file_path(file.id)
 
 
+async def uses(services: Services, caller: Caller, file_ids: Sequence[str]) -> dict[str, list[Job]]:
+    """Return for each file the newest jobs that read or made it: of all files together the last 500."""
+    jobs = await services.store.jobs.using(file_ids, project_id=caller.project_id, limit=500)
+    return {file_id: [job for job in jobs if file_id in _files_of(job)] for file_id in file_ids}
+
+
+async def delete_unused(services: Services, caller: Caller, file_id: str) -> FileDeleted:
+    """Delete a file that no job still needs.
+
+    Raises:
+        FileNotFound: There is none of that id.
+        Conflict: A job that is not over reads it.
+    """
+    needing = await services.store.jobs.using(
+        [file_id], project_id=caller.project_id, limit=1, only_unfinished=True
+    )
+    if needing:
+        raise Conflict(
+            f"The job '{needing[0].id}' is {needing[0].status} and reads this file. Wait until it has "
+            "ended, or cancel it.",
+            code="file_in_use",
+        )
+    return await delete(services, caller, file_id)
+
+
 async def delete(services: Services, caller: Caller, file_id: str) -> FileDeleted:
     """Delete a file and its bytes.
 
@@ -155,6 +182,10 @@ async def _delete_bytes_and_record(services: Services, project_id: str, file_id:
     await services.blobs.delete_file(file_id)
     with suppress(FileNotFound):  # another worker's sweep was faster
         await services.store.files.delete(file_id, project_id=project_id)
+
+
+def _files_of(job: Job) -> set[str | None]:
+    return {job.training_file, job.validation_file, *job.result_files}
 
 
 async def _keep(services: Services, project_id: str, blob: StoredBlob, file: File) -> None:

@@ -4,15 +4,25 @@ The dashboard knows only its cookie, the API only keys: neither opens the other.
 """
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from litestar.datastructures import Cookie, Headers
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPRequestEvent,
+    HTTPScope,
+    Message,
+    Receive,
+    ReceiveMessage,
+    Scope,
+    Send,
+)
 
-from api.bodies import ApiRequest, body_chunks
+from api.bodies import ApiRequest, ClientGone, body_chunks
 from jobs.sessions import MAX_SECONDS, Sessions, SignedIn
 from schemas.errors import ApiError, InvalidRequest
 
@@ -24,6 +34,16 @@ FORM_BYTES: Final = 256 * 1024
 _PUBLIC: Final = (SIGN_IN, "/ui/preferences", "/ui/static/")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _FORM: Final = "application/x-www-form-urlencoded"
+_MULTIPART: Final = "multipart/form-data"
+_TOKEN_PART: Final = re.compile(
+    rb"(?P<boundary>--[\x21-\x7e ]{1,200})\r\n"
+    rb'content-disposition: form-data; name="csrf_token"\r\n\r\n'
+    rb"(?P<token>[0-9a-f]{64})\r\n(?=(?P=boundary))",
+    re.IGNORECASE,
+)
+"""How a form with a file begins; that `hidden()` stands first in such a form makes browsers write it so."""
+_TOKEN_PART_BYTES: Final = 1024
+"""Within which it must have ended: more is never held in memory."""
 _HEADERS: Final = {
     b"content-security-policy": (
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -107,11 +127,12 @@ class SessionRequired:
         signed_in = await self._find(scope, headers)
         if signed_in is not None:
             state["signed_in"] = signed_in
+            scope["user"] = signed_in.caller
         elif not scope["path"].startswith(_PUBLIC):
             raise SignInNeeded
         if scope["method"] not in _SAFE_METHODS:
             _refuse_other_sites(headers)
-            await _check_token(scope, receive, headers, signed_in)
+            receive = await _check_token(scope, receive, headers, signed_in)
         await self._app(scope, receive, send)
 
     async def _find(self, scope: HTTPScope, headers: Headers) -> SignedIn | None:
@@ -163,22 +184,64 @@ def _refuse_other_sites(headers: Headers) -> None:
 
 async def _check_token(
     scope: HTTPScope, receive: Receive, headers: Headers, signed_in: SignedIn | None
-) -> None:
-    """Read a form, and check that it, or else a header, carries the session's token.
+) -> Receive:
+    """Check that a header, or else the form, carries the session's token.
+
+    A plain form is read whole. Of one with a file only the beginning is: the file may be of any size, and
+    nothing may see a byte of it before the token was seen.
+
+    Returns:
+        What is left to read.
 
     Raises:
         Refused: It does not.
         ApiError: The form is too large, or is none.
     """
     token = headers.get(CSRF_HEADER, "")
-    if headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == _FORM:
         body = b"".join([chunk async for chunk in body_chunks(receive, limit=FORM_BYTES)])
         fields = _parse_form(body)
         scope["state"]["form"] = fields
         token = token or fields.get(CSRF_FIELD, "")
+    elif media_type == _MULTIPART and signed_in:
+        sent, receive = await _take_token_part(receive)
+        token = token or sent
     # Who is not signed in has no token, and nothing that another site could misuse.
     if signed_in and not hmac.compare_digest(token.encode(), signed_in.csrf_token.encode()):
         raise Refused("This page is older than your session. Reload it and try again.")
+    return receive
+
+
+async def _take_token_part(receive: Receive) -> tuple[str, Receive]:
+    """Return the token that a form with a file begins with, or "", and the form from there on.
+
+    Raises:
+        ClientGone: It ended before its end.
+    """
+    head = b""
+    more = True
+    found = None
+    while found is None and more and len(head) < _TOKEN_PART_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone("The client hung up.")
+        head += message["body"]
+        more = message["more_body"]
+        found = _TOKEN_PART.match(head[:_TOKEN_PART_BYTES])
+    token = found["token"].decode() if found else ""
+    # Without its part: what reads the form refuses fields that it does not know.
+    rest: HTTPRequestEvent = {
+        "type": "http.request",
+        "body": head[found.end() if found else 0 :],
+        "more_body": more,
+    }
+    unread = [rest]
+
+    async def receive_rest() -> ReceiveMessage:
+        return unread.pop() if unread else await receive()
+
+    return token, receive_rest
 
 
 def _parse_form(body: bytes) -> dict[str, str]:

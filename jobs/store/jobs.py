@@ -8,9 +8,11 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    Text,
     and_,
     cast,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -290,6 +292,24 @@ class JobRecords:
             )
         return Page(data=[_record(row).job for row in rows], has_more=has_more)
 
+    async def using(
+        self,
+        file_ids: Sequence[str],
+        *,
+        project_id: str,
+        limit: int,
+        only_unfinished: bool = False,
+    ) -> list[Job]:
+        """Return the project's newest jobs that train on, validate with or made one of these files."""
+        async with self._database.read() as connection:
+            query = select(jobs).where(
+                jobs.c.project_id == project_id, _uses(connection, list(file_ids))
+            )
+            if only_unfinished:
+                query = query.where(jobs.c.status.in_(_UNFINISHED))
+            rows = await connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))
+            return [_record(row).job for row in rows]
+
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[Event]:
         """Return one page of a job's events, newest first.
 
@@ -417,6 +437,23 @@ def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> Column
     if connection.dialect.name == "postgresql":
         return func.jsonb_typeof(cast(jobs.c.job, JSONB)["metadata"]) == "null"
     return func.json_type(jobs.c.job, "$.metadata") == "null"
+
+
+def _uses(connection: AsyncConnection, file_ids: list[str]) -> ColumnElement[bool]:
+    """Return the condition that a job reads or made one of the files."""
+    if connection.dialect.name == "postgresql":
+        job = cast(jobs.c.job, JSONB)
+        return or_(
+            job["training_file"].astext.in_(file_ids),
+            job["validation_file"].astext.in_(file_ids),
+            job["result_files"].has_any(cast(file_ids, postgresql.ARRAY(Text))),
+        )
+    made = func.json_each(jobs.c.job, "$.result_files").table_valued("value")
+    return or_(
+        func.json_extract(jobs.c.job, "$.training_file").in_(file_ids),
+        func.json_extract(jobs.c.job, "$.validation_file").in_(file_ids),
+        exists().select_from(made).where(made.c.value.in_(file_ids)),
+    )
 
 
 async def _add_events(connection: AsyncConnection, job_id: str, events: Sequence[NewEvent]) -> None:

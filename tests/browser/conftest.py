@@ -67,12 +67,14 @@ def open_page(server, browser: Browser) -> Iterator[OpenPage]:
         theme: str = "light",
         width: int = 1200,
         signed_in: bool = True,
+        scripts: bool = True,
     ) -> Watched:
         context = browser.new_context(
             base_url=server.url,
             locale=_LOCALES[language],
             color_scheme=theme,
             viewport={"width": width, "height": 800},
+            java_script_enabled=scripts,
         )
         watched = Watched(context.new_page())
         opened.append(watched)

@@ -33,7 +33,14 @@ class SampleProject:
 
     def paths(self) -> list[str]:
         """Return every page that is worth a look."""
-        return ["/ui/jobs", f"/ui/jobs/{self.job}", f"/ui/jobs/{self.cancelled}", "/ui/nowhere"]
+        return [
+            "/ui/jobs",
+            f"/ui/jobs/{self.job}",
+            f"/ui/jobs/{self.cancelled}",
+            "/ui/files",
+            f"/ui/files/{self.file}",
+            "/ui/nowhere",
+        ]
 
 
 def fill(server: "Server") -> SampleProject:
