@@ -12,6 +12,7 @@ from jobs.memory_check import refuse_long_examples, refuse_what_never_fits
 from jobs.pausing import ask_to_pause, ask_to_resume
 from jobs.services import Services
 from jobs.store.idempotency import Attempt
+from jobs.store.job_filter import JobFilter
 from jobs.store.jobs import Outcome
 from jobs.store.records import JobRecord, Plan
 from schemas.base import CursorPage, Page
@@ -21,6 +22,7 @@ from schemas.fine_tuning import (
     Checkpoint,
     Event,
     Job,
+    JobPage,
     Method,
     ModelLimits,
     Supervised,
@@ -73,25 +75,44 @@ async def list_jobs(
     *,
     after: str | None,
     limit: int,
-    metadata: dict[str, str] | None,
-) -> Page[Job]:
+    wanted: JobFilter,
+    with_counts: bool = False,
+) -> JobPage:
     """Return one page of the caller's jobs, newest first.
+
+    Args:
+        services: Open.
+        caller: Whose.
+        after: The id of the job before the page.
+        limit: Of the page.
+        wanted: Which jobs.
+        with_counts: Whether to count them by status: those that are `wanted` but for their status.
 
     Raises:
         InvalidRequest: `after` is no job of the caller's.
     """
-    return await services.store.jobs.page(
-        project_id=caller.project_id, limit=limit, after=after, metadata=metadata
-    )
+    records, project_id = services.store.jobs, caller.project_id
+    page = await records.page(project_id=project_id, limit=limit, after=after, wanted=wanted)
+    counts = None
+    if with_counts:
+        of_any_status = wanted.model_copy(update={"statuses": None})
+        counts = await records.counts(project_id=project_id, wanted=of_any_status)
+    return JobPage(data=page.data, has_more=page.has_more, counts=counts)
 
 
-async def get(services: Services, caller: Caller, job_id: str) -> Job:
+async def get(
+    services: Services, caller: Caller, job_id: str, *, with_queue_position: bool = False
+) -> Job:
     """Return a job of the caller's.
 
     Raises:
         JobNotFound: There is none of that id.
     """
-    return (await services.store.jobs.get(job_id, project_id=caller.project_id)).job
+    job = (await services.store.jobs.get(job_id, project_id=caller.project_id)).job
+    if not with_queue_position or job.status != "queued":
+        return job
+    before = await services.store.jobs.waiting_before(job_id)
+    return job.model_copy(update={"queue_position": before})
 
 
 async def cancel(services: Services, caller: Caller, job_id: str) -> Job:

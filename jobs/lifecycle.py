@@ -22,6 +22,8 @@ NEXT: Final[dict[JobStatus, frozenset[JobStatus]]] = {
     "cancelled": frozenset(),
 }
 
+UNFINISHED: Final[frozenset[JobStatus]] = frozenset(status for status in NEXT if NEXT[status])
+
 
 def is_terminal(status: JobStatus) -> bool:
     """Whether a job in this status is over."""

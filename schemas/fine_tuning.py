@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from schemas.base import Schema
+from schemas.base import Page, Schema
 from schemas.completions import AbsentIfNone
 from schemas.report import JobReport
 
@@ -139,8 +139,17 @@ class Job(Schema):
     integrations: list[Integration] = Field(default_factory=list)
     metadata: dict[str, str] | None = None
     user_provided_suffix: str | None = None
+    queue_position: AbsentIfNone[int] = None
+    """Ours: how many jobs workers take first; there where it was asked for, while the job is queued."""
     report: AbsentIfNone[JobReport] = None
     """Ours: how the tuned model does next to its base; there once the job has succeeded."""
+
+
+class JobPage(Page[Job]):
+    """One page of the jobs of a project."""
+
+    counts: AbsentIfNone[dict[JobStatus, int]] = None
+    """Ours: how many jobs there are by status, whichever are listed; there where it was asked for."""
 
 
 class ModelLimits(Schema):

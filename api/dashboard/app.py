@@ -11,7 +11,7 @@ from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
 from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
 from api.dashboard.pages import error_page, to_sign_in
-from api.dashboard.routes import files, jobs, sign_in
+from api.dashboard.routes import events, files, job, jobs, sign_in
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -41,12 +41,14 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             sign_in.preferences,
             jobs.home,
             jobs.list_all,
-            jobs.show,
             files.list_all,
             files.upload,
             files.show,
             files.content,
             files.delete,
+            job.show,
+            job.metrics,
+            events.events,
         ],
         dependencies={
             "services": Provide(services, sync_to_thread=False),

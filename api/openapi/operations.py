@@ -59,6 +59,10 @@ _FINE_TUNING: Final = Family(
         "GET /v1/fine_tuning/jobs/{job_id}": Operation(
             "Look up a job.", "fine_tuning.jobs.retrieve"
         ),
+        "GET /v1/fine_tuning/jobs/{job_id}/metrics": Operation(
+            "Return a job's losses, accuracies and speed as curves, thinned out for a chart.",
+            is_extension=True,
+        ),
         "POST /v1/fine_tuning/jobs/{job_id}/cancel": Operation(
             "Cancel a job; its device is free within seconds.", "fine_tuning.jobs.cancel"
         ),

@@ -8,12 +8,15 @@ from pydantic import Field
 from api.bodies import ApiRequest
 from api.idempotency import attempt_of
 from jobs import fine_tuning
+from jobs.curves import curves_of
 from jobs.dry_run import dry_run
 from jobs.keys import Caller
 from jobs.services import Services
+from jobs.store.job_filter import JobFilter
 from schemas.base import CursorPage, Metadata, Page, Schema
+from schemas.curves import Curves
 from schemas.dry_run import DryRun
-from schemas.fine_tuning import Checkpoint, Event, Job, ModelLimits
+from schemas.fine_tuning import Checkpoint, Event, Job, JobPage, JobStatus, ModelLimits
 from schemas.fine_tuning_requests import JobCreate
 
 
@@ -22,6 +25,33 @@ class ListNewest(Schema):
 
     after: str | None = None
     limit: int = Field(default=20, ge=0, le=100)
+
+
+class ListJobs(ListNewest):
+    """The query of the list of jobs."""
+
+    status: list[JobStatus] = Field(default_factory=list)
+    """Ours: only jobs in one of these."""
+    search: str | None = Field(default=None, max_length=256)
+    """Ours: part of a job's id, suffix or models."""
+    base: str | None = None
+    """Ours: only jobs that train this base model, or a tuned one of it."""
+    with_counts: bool = False
+    """Ours: whether to say how many jobs there are of each status."""
+
+
+class RetrieveJob(Schema):
+    """The query of a job."""
+
+    with_queue_position: bool = False
+    """Ours: whether to say how many jobs come before a queued one."""
+
+
+class RetrieveMetrics(Schema):
+    """The query of a job's curves."""
+
+    points: int = Field(default=1000, ge=2, le=10_000)
+    """The most that a curve may have."""
 
 
 class ListCheckpoints(ListNewest):
@@ -58,27 +88,47 @@ class FineTuning(Controller):
     @get()
     async def list_all(
         self,
-        params: NamedDependency[ListNewest],
+        params: NamedDependency[ListJobs],
         metadata: NamedDependency[Metadata | None],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
-    ) -> Page[Job]:
+    ) -> JobPage:
+        wanted = JobFilter(
+            statuses=params.status or None,
+            search=params.search,
+            base=params.base,
+            metadata=metadata,
+        )
         return await fine_tuning.list_jobs(
             services,
             caller,
             after=params.after,
             limit=params.limit,
-            metadata=metadata,
+            wanted=wanted,
+            with_counts=params.with_counts,
         )
 
     @get("/{job_id:str}")
     async def retrieve(
         self,
         job_id: FromPath[str],
+        params: NamedDependency[RetrieveJob],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Job:
-        return await fine_tuning.get(services, caller, job_id)
+        return await fine_tuning.get(
+            services, caller, job_id, with_queue_position=params.with_queue_position
+        )
+
+    @get("/{job_id:str}/metrics")
+    async def metrics(
+        self,
+        job_id: FromPath[str],
+        params: NamedDependency[RetrieveMetrics],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Curves:
+        return await curves_of(services, caller, job_id, points=params.points)
 
     @post("/{job_id:str}/cancel", status_code=200)
     async def cancel(

@@ -23,14 +23,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from jobs.lifecycle import NEXT, is_terminal
+from jobs.lifecycle import UNFINISHED, is_terminal
 from jobs.store.database import Database
 from jobs.store.files import add_file
 from jobs.store.idempotency import Attempt, first_job
+from jobs.store.job_filter import ALL_JOBS, JobFilter
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import cursor_page, page
-from jobs.store.pairs import has_pairs
 from jobs.store.records import Fenced, FileRecord, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
 from jobs.store.usage import add_used
@@ -62,7 +62,6 @@ class Outcome(Schema):
 
 
 Change = Callable[[JobRecord], Outcome]
-_UNFINISHED: Final = [status for status in NEXT if not is_terminal(status)]
 Hold = Literal["held", "pausing", "lost"]
 """Of a claim: ours; ours, and the user wants a pause; ours no longer."""
 
@@ -178,7 +177,7 @@ class JobRecords:
     async def held(self) -> list[JobRecord]:
         """Return the jobs that some worker holds."""
         # Statuses for their indexes: workers ask this each second, and jobs that are over are never deleted.
-        is_worked_on = or_(jobs.c.status.in_(_UNFINISHED), jobs.c.report_status == "running")
+        is_worked_on = or_(jobs.c.status.in_(UNFINISHED), jobs.c.report_status == "running")
         held = and_(is_worked_on, jobs.c.owner.is_not(None))
         async with self._database.read() as connection:
             rows = await connection.execute(select(jobs).where(held))
@@ -265,26 +264,28 @@ class JobRecords:
             await connection.execute(update(jobs).where(mine).values(lease_until=0.0))
 
     async def page(
-        self, *, project_id: str, limit: int, after: str | None, metadata: dict[str, str] | None
+        self,
+        *,
+        project_id: str,
+        limit: int,
+        after: str | None = None,
+        wanted: JobFilter = ALL_JOBS,
     ) -> Page[Job]:
         """Return one page of the project's jobs, newest first.
 
         Args:
             project_id: Whose.
-            limit: At least 1.
+            limit: At least 0, which only asks whether there is any.
             after: A job's id.
-            metadata: Pairs that a job must have, all of them; empty: only jobs without metadata.
+            wanted: Which of them.
 
         Raises:
             InvalidRequest: `after` is no job of the project's.
         """
-        query = select(jobs)
         async with self._database.read() as connection:
-            if metadata is not None:
-                query = query.where(_has_metadata(connection, metadata))
             rows, has_more = await page(
                 connection,
-                query,
+                select(jobs).where(*wanted.conditions(connection)),
                 table=jobs,
                 owned=jobs.c.project_id == project_id,
                 limit=limit,
@@ -306,9 +307,23 @@ class JobRecords:
                 jobs.c.project_id == project_id, _uses(connection, list(file_ids))
             )
             if only_unfinished:
-                query = query.where(jobs.c.status.in_(_UNFINISHED))
+                query = query.where(jobs.c.status.in_(UNFINISHED))
             rows = await connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))
             return [_record(row).job for row in rows]
+
+    async def counts(self, *, project_id: str, wanted: JobFilter) -> dict[JobStatus, int]:
+        """Return how many of the project's jobs there are, by status; a status without any is left out."""
+        query = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
+        async with self._database.read() as connection:
+            owned = (jobs.c.project_id == project_id, *wanted.conditions(connection))
+            return {row.status: row.jobs for row in await connection.execute(query.where(*owned))}
+
+    async def waiting_before(self, job_id: str) -> int:
+        """Return how many jobs of all projects a worker takes first: those that wait for longer."""
+        seq = select(jobs.c.seq).where(jobs.c.id == job_id).scalar_subquery()
+        waiting = and_(jobs.c.status == "queued", jobs.c.is_pausing.is_(False), jobs.c.seq < seq)
+        async with self._database.read() as connection:
+            return await connection.scalar(select(func.count()).where(waiting)) or 0
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[Event]:
         """Return one page of a job's events, newest first.
@@ -429,14 +444,6 @@ def _report_is_due(now: float) -> ColumnElement[bool]:
     free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
     is_open = jobs.c.report_status.in_(("pending", "running"))
     return and_(is_open, free, jobs.c.next_run_at <= now)
-
-
-def _has_metadata(connection: AsyncConnection, wanted: dict[str, str]) -> ColumnElement[bool]:
-    if wanted:
-        return has_pairs(connection, jobs.c.job, wanted, member="metadata")
-    if connection.dialect.name == "postgresql":
-        return func.jsonb_typeof(cast(jobs.c.job, JSONB)["metadata"]) == "null"
-    return func.json_type(jobs.c.job, "$.metadata") == "null"
 
 
 def _uses(connection: AsyncConnection, file_ids: list[str]) -> ColumnElement[bool]:

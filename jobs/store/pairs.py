@@ -1,4 +1,4 @@
-"""Filtering records by the pairs of a JSON object, such as metadata, on SQLite and Postgres alike."""
+"""Asking records for what their JSON holds, such as metadata, on SQLite and Postgres alike."""
 
 from collections.abc import Mapping
 
@@ -34,3 +34,19 @@ def has_pairs(
             for key, text in wanted.items()
         )
     )
+
+
+def member_text(
+    connection: AsyncConnection, document: ColumnElement[str], *path: str
+) -> ColumnElement[str]:
+    """Return a member of an object as text; null where it is null, or not there.
+
+    Args:
+        connection: Whose database will be asked.
+        document: JSON text.
+        path: Names of ours, from the outermost.
+    """
+    if connection.dialect.name == "postgresql":
+        found: ColumnElement[str] = cast(document, JSONB)[path].astext
+        return found
+    return func.json_extract(document, f"$.{'.'.join(path)}")

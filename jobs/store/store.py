@@ -8,9 +8,11 @@ from sqlalchemy import text
 
 from jobs.store.batches import BatchRecords
 from jobs.store.chat_completions import ChatCompletionRecords
+from jobs.store.curves import CurveRecords
 from jobs.store.database import Database, open_database
 from jobs.store.files import FileRecords
 from jobs.store.idempotency import IdempotencyRecords
+from jobs.store.job_changes import JobChanges
 from jobs.store.jobs import JobRecords
 from jobs.store.keys import KeyRecords
 from jobs.store.limits import LimitRecords
@@ -48,6 +50,8 @@ class Store:
     webhooks: WebhookRecords
     outbox: Outbox
     usage: UsageRecords
+    curves: CurveRecords
+    job_changes: JobChanges
 
     async def ping(self) -> None:
         """Raise whatever keeps the database from answering."""
@@ -82,4 +86,6 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
             webhooks=WebhookRecords(database),
             outbox=Outbox(database),
             usage=UsageRecords(database),
+            curves=CurveRecords(database),
+            job_changes=JobChanges(database),
         )

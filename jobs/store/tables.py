@@ -198,6 +198,7 @@ jobs = Table(
     Column("infra_failures", Integer, nullable=False, default=0),
     Column("is_pausing", Boolean, nullable=False, default=False),  # asked to, and not yet paused
     Index("jobs_by_project", "project_id", "seq"),
+    Index("jobs_by_project_status", "project_id", "status", "seq"),
     Column("report_status", String(16)),  # of the job's report; null: it has none yet
     Index("jobs_by_status", "status", "seq"),
     Index("jobs_by_report", "report_status", "seq"),

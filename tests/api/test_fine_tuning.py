@@ -14,6 +14,7 @@ from schemas.fine_tuning import Checkpoint
 from schemas.ids import new_id, new_model_id
 from schemas.report import JobReport
 from tests.api_server import PROJECT, Server
+from tests.many_jobs import add_jobs
 from tests.samples import job_report
 
 JOBS = "/v1/fine_tuning/jobs"
@@ -334,3 +335,59 @@ def test_model_limits(http: httpx.Client, server: Server) -> None:
     after = http.get(path).json()["nano"]
     assert after == before | {"active_jobs": before["active_jobs"] + 2}
     assert after["max_total_jobs"] == after["max_concurrent_jobs"] == 2**31 - 1
+
+
+def test_a_list_can_be_narrowed_down_and_counted(server: Server, client: OpenAI):
+    """`status`, `search`, `base` and `with_counts` are ours; a list without them is OpenAI's."""
+
+    async def add() -> list[str]:
+        async with open_store(server.settings.effective_database_url) as store:
+            return await add_jobs(store, count=10, steps=0, project_id=PROJECT, suffix="narrow")
+
+    ids = asyncio.run(add())
+    asked = {"search": "NARROW", "status": ["failed", "queued"], "base": "nano"}
+    found = client.fine_tuning.jobs.list(extra_query=asked)
+    assert [job.id for job in found.data] == [ids[place] for place in (8, 7, 3, 2)]
+    asked = {"search": "narrow", "status": "failed", "with_counts": "true"}
+    counted = client.fine_tuning.jobs.list(limit=1, extra_query=asked).to_dict()
+    assert counted["has_more"]
+    assert counted["counts"] == dict.fromkeys(
+        ("succeeded", "running", "failed", "queued", "cancelled"), 2
+    )
+    assert "counts" not in client.fine_tuning.jobs.list(limit=1).to_dict()
+    with pytest.raises(BadRequestError) as caught:
+        client.fine_tuning.jobs.list(extra_query={"status": "done"})
+    assert caught.value.param == "status[0]"
+
+
+def test_a_job_says_its_place_in_the_queue(server: Server, client: OpenAI):
+    """Where it was asked for, and only while the job is queued."""
+    first, second = (server.add_job(status="queued") for _ in range(2))
+
+    def place(job_id: str) -> int:
+        asked = {"with_queue_position": "true"}
+        return client.fine_tuning.jobs.retrieve(job_id, extra_query=asked).to_dict()[
+            "queue_position"
+        ]
+
+    assert place(second) == place(first) + 1
+    assert "queue_position" not in client.fine_tuning.jobs.retrieve(second).to_dict()
+
+
+def test_a_job_gives_its_curves(server: Server, client: OpenAI):
+    """Everything that was measured, thinned out to what was asked for; another's job has none."""
+
+    async def add() -> list[str]:
+        async with open_store(server.settings.effective_database_url) as store:
+            return await add_jobs(store, count=1, steps=500, project_id=PROJECT)
+
+    (job_id,) = asyncio.run(add())
+    metrics = client.get(f"/fine_tuning/jobs/{job_id}/metrics?points=50", cast_to=dict)
+    assert (metrics["n_steps"], metrics["total_steps"]) == (500, 500)
+    for curve in metrics["curves"].values():
+        assert len(curve["steps"]) == len(curve["values"]) <= 50
+        assert curve["steps"] == sorted(curve["steps"])
+    assert metrics["curves"]["tokens_per_second"]["values"][0] == 3600
+    assert "full_valid_loss" not in metrics["curves"]
+    with pytest.raises(NotFoundError):
+        client.get("/fine_tuning/jobs/ftjob-nowhere/metrics", cast_to=dict)

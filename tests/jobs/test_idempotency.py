@@ -103,7 +103,7 @@ async def test_which_tries_are_one_request(store, first, second, is_one):
         asked = attempt(retry_count=retry_count, began_at=NOW + seconds)
         made.append((await store.jobs.add(samples.record(), [], attempt=asked)).id)
     assert (made[0] == made[1]) is is_one
-    page = await store.jobs.page(project_id="proj_a", limit=9, after=None, metadata=None)
+    page = await store.jobs.page(project_id="proj_a", limit=9)
     assert len(page.data) == (1 if is_one else 2)
 
 

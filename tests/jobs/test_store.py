@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import events
 from jobs.reports.states import awaited, begun, given_back
 from jobs.store.database import DatabaseUnusable, driver_url
+from jobs.store.job_filter import JobFilter
 from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import Fenced, KeyRecord, ModelRecord, ProjectRecord
@@ -109,7 +110,9 @@ async def test_jobs_are_found_by_all_of_their_metadata(store):
         await store.jobs.add(record, [])
 
     async def found(wanted):
-        page = await store.jobs.page(project_id="proj_a", limit=9, after=None, metadata=wanted)
+        page = await store.jobs.page(
+            project_id="proj_a", limit=9, wanted=JobFilter(metadata=wanted)
+        )
         return [job.id for job in page.data]
 
     assert await found({"team": "a"}) == [one.job.id, both.job.id]

@@ -1,22 +1,55 @@
-"""`/ui/jobs`: the list, and the page of a job."""
+"""`/ui/jobs`: the list."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+from urllib.parse import urlencode
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 from litestar.response import Redirect
+from pydantic import Field
 
 from api.bodies import ApiRequest
 from api.dashboard.pages import HOME, Page, render
+from api.dashboard.sparkline import draw
 from jobs import fine_tuning
+from jobs.curves import sparklines
 from jobs.keys import Caller
+from jobs.lifecycle import UNFINISHED
 from jobs.services import Services
+from jobs.store.job_filter import JobFilter
 from schemas.base import Schema
+from schemas.fine_tuning import JobStatus
+
+Tab = Literal["all", "running", "succeeded", "failed", "cancelled"]
+
+_TABS: Final[Mapping[Tab, frozenset[JobStatus]]] = {
+    "all": frozenset(get_args(JobStatus)),
+    "running": UNFINISHED,
+    "succeeded": frozenset({"succeeded"}),
+    "failed": frozenset({"failed"}),
+    "cancelled": frozenset({"cancelled"}),
+}
+_ROWS: Final = 50
 
 
 class ListJobs(Schema):
     """The query of the list."""
 
+    tab: Tab = "all"
+    search: str = Field(default="", max_length=256)
+    base: str = ""
     after: str | None = None
+
+    def with_(self, **changed: str) -> str:
+        """Return the query string of the same list with something else; from its first row."""
+        fields = {**self.model_dump(exclude={"after"}, exclude_defaults=True), **changed}
+        return urlencode({name: value for name, value in fields.items() if value})
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the list leaves something out."""
+        return self.tab != "all" or bool(self.search or self.base)
 
 
 @get("/ui")
@@ -33,20 +66,30 @@ async def list_all(
     caller: NamedDependency[Caller],
 ) -> Page:
     """List the newest jobs."""
-    page = await fine_tuning.list_jobs(
-        services, caller, after=params.after, limit=50, metadata=None
+    caller.ensure_may("api.fine_tuning.read")
+    # The token before the list: what changes between them is told once more, not never.
+    state = await services.store.job_changes.of_project(caller.project_id)
+    wanted = JobFilter(
+        statuses=None if params.tab == "all" else sorted(_TABS[params.tab]),
+        search=params.search.strip() or None,
+        base=params.base or None,
     )
-    return render(request, "jobs.html", jobs=page.data, has_more=page.has_more)
-
-
-@get("/ui/jobs/{job_id:str}")
-async def show(
-    request: ApiRequest,
-    job_id: FromPath[str],
-    services: NamedDependency[Services],
-    caller: NamedDependency[Caller],
-) -> Page:
-    """Show a job: facts and events."""
-    job = await fine_tuning.get(services, caller, job_id)
-    events = await fine_tuning.list_events(services, caller, job_id, after=None, limit=100)
-    return render(request, "job.html", job=job, events=events.data)
+    page = await fine_tuning.list_jobs(
+        services, caller, after=params.after, limit=_ROWS, wanted=wanted, with_counts=True
+    )
+    curves = await sparklines(services, [job.id for job in page.data])
+    counts = page.counts or {}
+    return render(
+        request,
+        "jobs.html",
+        jobs=page.data,
+        has_more=page.has_more,
+        asked=params,
+        bases=[base.name for base in services.catalog.all() if base.task == "generate"],
+        curves={job_id: draw(curve) for job_id, curve in curves.items()},
+        state=state,
+        tabs={
+            tab: sum(counts.get(status, 0) for status in statuses)
+            for tab, statuses in _TABS.items()
+        },
+    )

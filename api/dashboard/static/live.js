@@ -1,0 +1,67 @@
+// Keeps a page up to date: asks for its live part again when the server says that it has changed.
+"use strict";
+
+(() => {
+  const QUIET_AFTER = 30_000; // a stream ends, or says something, within 20 s
+  const LATE_AFTER = 5_000;
+  const POLL_EVERY = 5_000; // where streams do not get through
+  const region = () => document.querySelector("[data-live]");
+  const banner = document.getElementById("offline");
+  let source = null;
+  let heard = Date.now();
+  let asked = 0;
+
+  const isSilent = () => !source || source.readyState !== EventSource.OPEN;
+
+  function refresh() {
+    asked = Date.now();
+    region().dispatchEvent(new Event("live", { bubbles: true }));
+  }
+
+  function hear() {
+    heard = Date.now();
+    banner.hidden = true;
+  }
+
+  function open() {
+    close();
+    const url = new URL(region().dataset.live, location);
+    source = new EventSource(url);
+    source.addEventListener("open", hear);
+    source.addEventListener("beat", hear);
+    source.addEventListener("changed", () => {
+      hear();
+      refresh();
+    });
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  function look() {
+    if (document.hidden) return;
+    const silence = Date.now() - heard;
+    if (silence > (isSilent() ? LATE_AFTER : QUIET_AFTER)) {
+      banner.hidden = false;
+      banner.querySelector("[data-seconds]").textContent = Math.round(silence / 1000);
+      if (Date.now() - asked > POLL_EVERY) {
+        refresh();
+        if (isSilent() && source?.readyState !== EventSource.CONNECTING) open();
+      }
+    }
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return close();
+    open();
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.sourceElement === region() && ctx.response?.raw.ok) hear();
+  });
+  window.addEventListener("pagehide", close);
+  setInterval(look, 1000);
+  if (!document.hidden) open();
+})();
