@@ -11,7 +11,7 @@ from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
 from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
 from api.dashboard.pages import error_page, to_sign_in
-from api.dashboard.routes import events, files, job, jobs, sign_in
+from api.dashboard.routes import events, files, job, jobs, playground, sign_in
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -49,6 +49,9 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             job.show,
             job.metrics,
             events.events,
+            playground.show,
+            playground.act,
+            playground.answer,
         ],
         dependencies={
             "services": Provide(services, sync_to_thread=False),

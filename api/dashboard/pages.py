@@ -25,7 +25,7 @@ Theme = Literal["system", "light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 LANGUAGE_COOKIE: Final = "retune_language"
 THEME_COOKIE: Final = "retune_theme"
-NAVIGATION: Final = ("jobs", "files")
+NAVIGATION: Final = ("jobs", "playground", "files")
 """The pages that there are, in the order of the bar at the top."""
 HOME: Final = "/ui/jobs"
 

@@ -144,10 +144,9 @@ def question_of(
         model: Whom the request names.
         context_length: Tokens that prompt and answer may have together.
     """
-    places = [place for place, message in enumerate(example.messages) if _is_trained(message)]
-    if not places:
+    place = last_trained(example)
+    if place is None:
         return NotAskable("not_askable", "All its answers have a weight of 0.")
-    place = places[-1]
     answer = example.messages[place]
     assert isinstance(answer, AssistantMessage), "only assistants are trained"
     rows = renderer.rows(_only_last(example, place), _UNCUT)
@@ -159,11 +158,32 @@ def question_of(
         limits = f"{context_length:,} tokens with its prompt, or {MAX_REFERENCE_TOKENS:,} alone"
         return NotAskable("too_long", f"Its answer takes more than {limits}.")
     room = min(2 * n_reference + _SPARE_TOKENS, context_length - n_prompt)
+    greedy = {"temperature": 0, "max_completion_tokens": room}
     try:
-        request = validated(ChatRequest, _body(example, place, model=model, max_tokens=room))
+        request = validated(ChatRequest, {"model": model, **asked_before(example, place), **greedy})
     except InvalidRequest as exc:
         return NotAskable("not_askable", exc.message)
     return Question(request, _text(example.messages[place - 1]), said_by(answer))
+
+
+def last_trained(example: ChatExample) -> int | None:
+    """Return the place among its messages of the last answer that is learned from; None where none is."""
+    places = [place for place, message in enumerate(example.messages) if _is_trained(message)]
+    return places[-1] if places else None
+
+
+def asked_before(example: ChatExample, place: int) -> dict[str, Any]:
+    """Return the messages before `place` and the tools as a client would send them: without what only training knows."""
+    given = example.model_dump(exclude_unset=True)
+    messages = given["messages"][:place]
+    for message in messages:
+        message.pop("weight", None)
+        if message["role"] == "tool":
+            message.pop("name", None)
+    offered = {name: given[name] for name in ("tools", "functions") if given.get(name)}
+    if "tools" in offered and given.get("parallel_tool_calls") is not None:
+        offered["parallel_tool_calls"] = given["parallel_tool_calls"]
+    return {"messages": messages, **offered}
 
 
 def said_by(answer: AssistantMessage) -> Said:
@@ -190,21 +210,6 @@ def _untrained(messages: Sequence[Message]) -> Iterator[Message]:
     for message in messages:
         is_answer = isinstance(message, AssistantMessage)
         yield message.model_copy(update={"weight": 0}) if is_answer else message
-
-
-def _body(example: ChatExample, place: int, *, model: str, max_tokens: int) -> dict[str, Any]:
-    """Return the request as a client would send it: without what only a training file may say."""
-    given = example.model_dump(exclude_unset=True)
-    messages = given["messages"][:place]
-    for message in messages:
-        message.pop("weight", None)
-        if message["role"] == "tool":
-            message.pop("name", None)
-    offered = {name: given[name] for name in ("tools", "functions") if given.get(name)}
-    if "tools" in offered and given.get("parallel_tool_calls") is not None:
-        offered["parallel_tool_calls"] = given["parallel_tool_calls"]
-    limits = {"temperature": 0, "max_completion_tokens": max_tokens}
-    return {"model": model, "messages": messages, **offered, **limits}
 
 
 def _text(message: Message) -> str:

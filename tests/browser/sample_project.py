@@ -39,6 +39,7 @@ class SampleProject:
             f"/ui/jobs/{self.cancelled}",
             "/ui/files",
             f"/ui/files/{self.file}",
+            f"/ui/playground?model=nano&model={self.tuned_model}&job={self.job}&example=1&seed_1=7",
             "/ui/nowhere",
         ]
 
