@@ -28,11 +28,16 @@ class Segments:
     Args:
         segments: In order, without a gap.
         device: Where the row lies.
+        asked: (places,), int64, each once: where in the row something is predicted; None: everywhere.
     """
 
-    def __init__(self, segments: list[Segment], device: torch.device) -> None:
+    def __init__(
+        self, segments: list[Segment], device: torch.device, *, asked: Tensor | None = None
+    ) -> None:
         self._segments = segments
         self._device = device
+        self.asked = asked
+        """Elsewhere the last layer need not go on after its attention."""
 
     @cached_property
     def bundles(self) -> list[Bundle]:

@@ -68,11 +68,12 @@ class Flat:
         row = rows.Row.of(documents, least_shared=self._least_shared)
         # One place may predict the first answer's token of many documents.
         places, asked = row.predicting.unique(return_inverse=True)
+        places = places.to(device, non_blocking=True)
         logits: Tensor = network(
             input_ids=row.token_ids.to(device, torch.int64, non_blocking=True)[None],
             position_ids=row.positions.to(device, non_blocking=True)[None],
-            logits_to_keep=places.to(device, non_blocking=True),
-            segments=attention.Segments(row.segments, device),
+            logits_to_keep=places,
+            segments=attention.Segments(row.segments, device, asked=places),
             use_cache=False,
         ).logits
         return logits[0].index_select(0, asked.to(device, non_blocking=True))

@@ -16,11 +16,11 @@ def recompute_layers(network: PreTrainedModel) -> None:
     Args:
         network: May have an adapter in its layers. Not to be called twice.
     """
-    for layer in _decoder_layers(network):
+    for layer in decoder_layers(network):
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
-def _decoder_layers(network: PreTrainedModel) -> nn.ModuleList:
+def decoder_layers(network: PreTrainedModel) -> nn.ModuleList:
     """Return the longest list of modules: a decoder is a list of layers, whatever it calls them."""
     lists = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
     return max(lists, key=len, default=nn.ModuleList())

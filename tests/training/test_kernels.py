@@ -4,6 +4,7 @@ import copy
 import gc
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import (
+    LlamaDecoderLayer,
     LlamaMLP,
     LlamaRMSNorm,
     apply_rotary_pos_emb,
@@ -30,15 +32,16 @@ from jobs.training.scores import score
 from tests.training import networks
 
 N_KERNELS = {
-    networks.llama: 2 * (4 + 1 + 2 + 1) + 1,
-    networks.qwen2_with_biases: 2 * (4 + 1 + 2 + 1) + 1,
-    networks.qwen3: 2 * (4 + 1 + 4 + 1) + 1,
-    networks.mistral_with_a_window: 2 * (4 + 1 + 2 + 1) + 1,
+    networks.llama: 2 * (4 + 1 + 2 + 1) + 2,
+    networks.qwen2_with_biases: 2 * (4 + 1 + 2 + 1) + 2,
+    networks.qwen3: 2 * (4 + 1 + 4 + 1) + 2,
+    networks.mistral_with_a_window: 2 * (4 + 1 + 2 + 1) + 2,
     networks.gemma2_with_soft_caps: 2 * (4 + 1 + 4 + 1) + 1,
     networks.gemma3: 2 * (4 + 1 + 6 + 1) + 1,
     networks.phi3: 2 * (2 + 1 + 2 + 1) + 1,
 }
-"""Modules replaced: in each of 2 layers q, k, v and o, the MLP, norms, rotation; the last norm."""
+"""Modules replaced: in each of 2 layers q, k, v and o, the MLP, norms, rotation; the last norm;
+of those whose layers have no other parts, the last layer."""
 
 
 def lora_linear(outs: int, ins: int, *, bias: bool = False) -> LoraLinear:
@@ -243,7 +246,10 @@ def test_recomputed_layers_learn_the_same() -> None:
 
     assert float(again.detach()) == expected
     assert all(torch.equal(p.grad, gradients[name]) for name, p in model.parameters.items())
-    assert len(_replaced(model)) == len(model.kernels) + 2
+    assert len(_replaced(model)) == len(model.kernels) + 1  # the last layer is one of them
+    with model.as_served():
+        pass
+    assert isinstance(model.network.model.layers[-1].forward, partial)
 
 
 def test_a_pass_that_breaks_off_is_forgotten() -> None:
@@ -341,6 +347,24 @@ def test_what_computes_otherwise_is_left_alone() -> None:
 
     assert all("proj" in name for name in _replaced(tuned(make)))
     assert len(_replaced(tuned(make))) == 2 * 7
+
+
+class Halving(LlamaDecoderLayer):
+    """Has the parts of a layer, and adds them up otherwise, as Granite's do."""
+
+    def forward(self, hidden_states: Tensor, **how: object) -> Tensor:
+        return super().forward(hidden_states, **how) / 2
+
+
+def test_a_last_layer_that_computes_otherwise_is_left_alone() -> None:
+    """Where only the last layer computes otherwise than its parts say, these are replaced all the same."""
+
+    def make() -> PreTrainedModel:
+        network = networks.llama()
+        network.model.layers[-1].__class__ = Halving
+        return network
+
+    assert len(_replaced(tuned(make))) == N_KERNELS[networks.llama] - 1
 
 
 class BatchRMSNorm(LlamaRMSNorm):

@@ -21,6 +21,7 @@ from jobs.training.kernels.lora import Joined, LoraLinear, lay_together, project
 from jobs.training.kernels.mlp import GatedMlp, apply_mlp, find_activation
 from jobs.training.kernels.norm import RmsNorm, apply_norm
 from jobs.training.kernels.rotation import rotate
+from jobs.training.recomputing import decoder_layers
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ _ATTENTION_INPUTS: Final = ("q_proj", "k_proj", "v_proj")
 _GATE_UP: Final = ("gate_proj", "up_proj")
 _JOINED: Final = (_ATTENTION_INPUTS, _GATE_UP)
 """Layers that read the same input."""
+_LAYER_PARTS: Final = {"input_layernorm", "self_attn", "post_attention_layernorm", "mlp"}
+"""Of a decoder layer that adds to its input first what attention makes of it, then what the MLP makes of that."""
 _ROTATION: Final = "apply_rotary_pos_emb"
 """The function of transformers' model files that attention modules call."""
 _LOGITS_WITHIN: Final = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.01}
@@ -51,7 +54,7 @@ class Kernels:
     """
 
     def __init__(self, forwards: Mapping[nn.Module, Forward]) -> None:
-        self._forwards = forwards
+        self._forwards = dict(forwards)
         self._before = {module: vars(module).get("forward") for module in forwards}
         self._are_in = False
 
@@ -64,13 +67,16 @@ class Kernels:
         return any(isinstance(forward, _SharedOutput) for forward in self._forwards.values())
 
     def put_in(self) -> None:
-        """Let the modules compute with the kernels."""
+        """Let the modules compute with the kernels. Safe to repeat."""
         for module, forward in self._forwards.items():
             module.forward = forward
         self._are_in = True
 
     def take_out(self) -> None:
         """Let the modules compute as they were made to. Safe to repeat."""
+        if self._are_in:
+            # As they are by now: where memory is short, a layer's has been wrapped since.
+            self._forwards = {module: module.forward for module in self._forwards}
         for module, forward in self._before.items():
             if forward is None:
                 vars(module).pop("forward", None)
@@ -117,7 +123,7 @@ def try_kernels(network: PreTrainedModel, adapted: Adapted, run: Callable[[], Te
     with _acting(learns):
         compute = partial(_logits_and_gradients, run, learns)
         expected = compute()
-        for find in (find_all, find_linear):
+        for find in (find_all, find_parts, find_linear):
             with_kernels = partial(_with_kernels, find, network, adapted, compute)
             if _agrees(expected, with_kernels, name=find.__name__):
                 return Trusted(find, _find_head(network, run))
@@ -156,6 +162,11 @@ def _find_head(network: PreTrainedModel, run: Callable[[], Tensor]) -> Head | No
 
 def find_all(network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
     """Return what each kernel that there is can stand in for."""
+    return _last_layer(network) | find_parts(network, adapted)
+
+
+def find_parts(network: nn.Module, adapted: Adapted) -> dict[nn.Module, Forward]:
+    """Return what kernels can stand in for within layers."""
     forwards: dict[nn.Module, Forward] = {}
     by_themselves = dict(adapted)
     for module in network.modules():
@@ -226,6 +237,29 @@ def _norm(module: nn.Module) -> Forward | None:
         if torch.equal(apply_norm(probe, norm), module(probe)):
             return lambda x: apply_norm(x, norm)
     return None
+
+
+def _last_layer(network: nn.Module) -> dict[nn.Module, Forward]:
+    """Return the last decoder layer's forward function, which goes on only where something is asked.
+
+    After its attention no place sees another, and nobody looks at the others.
+    """
+    layer = next(reversed(decoder_layers(network)), None)
+    if layer is None or {name for name, _ in layer.named_children()} != _LAYER_PARTS:
+        return {}
+    own = layer.forward
+
+    def forward(hidden: Tensor, **how: object) -> Tensor:
+        asked = getattr(how.get("segments"), "asked", None)
+        if asked is None:
+            everywhere: Tensor = own(hidden, **how)
+            return everywhere
+        attended, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **how)
+        there = hidden.index_select(1, asked) + attended.index_select(1, asked)
+        there = there + layer.mlp(layer.post_attention_layernorm(there))
+        return torch.zeros_like(hidden).index_copy(1, asked, there)
+
+    return {layer: forward}
 
 
 def _rotating(module: nn.Module) -> Forward | None:
