@@ -1,7 +1,7 @@
 """Attention of a segmented row as plain matrix products, one autograd node for the whole row.
 
-Segments that are about as long, and see about as much before them, are padded into one batch; a
-long one is alone and is walked in blocks of queries.
+Segments that are about as long, and see about as much before them, are padded into one batch, in which
+each has the keys before it to itself; a long one is alone and is walked in blocks of queries.
 
 Scores and their softmax are float32, products with the probabilities in the dtype of the values,
 as in flash attention. On a CPU with AVX512_BF16 such products run twice as fast in bfloat16, which
@@ -25,6 +25,9 @@ _BATCHED_QUERIES: Final = 512
 """Of a batch of segments, padding included: a segment of more than one block is alone."""
 _PADDING: Final = 32
 """Tokens by which queries or keys of any segment may be filled up; beyond that, a quarter of the longest."""
+_STEP: Final = 32
+"""Tokens, of which queries and keys have a multiple: for each shape that it has not seen, oneDNN makes
+a program, which takes a millisecond and as good as a megabyte; that is as long as such a product."""
 _KEPT_KEYS: Final = 1024
 """A block that sees more keys computes its probabilities anew in the backward pass: memory grows
 with the tokens, not with their square."""
@@ -68,12 +71,8 @@ class Bundle:
         self, segments: Sequence[Segment], *, row_length: int, device: torch.device
     ) -> None:
         self.size = len(segments)
-        self.longest = max(len(segment) for segment in segments)
-        self.n_before = max(segment.position for segment in segments)
-        self.span: slice | None = None
-        """Where a single segment lies that nothing is before: its queries and its keys."""
-        if self.size == 1 and not self.n_before:
-            self.span = slice(segments[0].begin, segments[0].end)
+        self.longest = _rounded_up(max(len(segment) for segment in segments))
+        self.n_before = _rounded_up(max(segment.position for segment in segments))
         keys = torch.full((self.size, self.n_before + self.longest), row_length)
         for row, segment in zip(keys, segments, strict=True):
             own = [(segment.begin, segment.end)]
@@ -164,6 +163,10 @@ def _allowed_padding(n_tokens: int) -> int:
     return max(_PADDING, n_tokens // 4)
 
 
+def _rounded_up(n_tokens: int) -> int:
+    return -(-n_tokens // _STEP) * _STEP
+
+
 def attend_in_blocks(
     query: Tensor,
     key: Tensor,
@@ -219,7 +222,7 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
         kept: list[Tensor] = []
         for bundle in bundles:
             states = _take(row, bundle)
-            out = _room(attended, bundle, size=value.shape[2])
+            out = states.query.new_empty(*states.query.shape[:2], value.shape[2])
             for block in bundle.blocks(window):
                 probabilities = _probabilities(states, bundle, block, scaling)
                 rows = _rows(out, bundle, block)
@@ -244,11 +247,7 @@ class _BlockAttention(Function):  # type: ignore[misc] # torch's types are not f
         for bundle in ctx.bundles:
             states = _take(row, bundle)
             grad_out = _of_queries(grad_out_row, bundle, size=grad_attended.shape[2])
-            grad = _States(
-                _room(grad_row.query, bundle, size=states.query.shape[2]),
-                _sums(grad_row.key, states.key, bundle),
-                _sums(grad_row.value, states.value, bundle),
-            )
+            grad = _States(torch.empty_like(states.query), *map(_precise_zeros_like, states[1:]))
             for block in bundle.blocks(ctx.window):
                 is_kept = block.n_keys <= _KEPT_KEYS
                 probabilities = (
@@ -282,7 +281,7 @@ def _precise(states: Tensor) -> torch.dtype:
 
 
 def _precise_zeros_like(states: Tensor) -> Tensor:
-    return torch.zeros_like(states, dtype=_precise(states), memory_format=torch.contiguous_format)
+    return torch.zeros_like(states, dtype=_precise(states))
 
 
 def _by_key_head(states: Tensor, n_key_heads: int) -> Tensor:
@@ -312,39 +311,22 @@ def _take(row: _States, bundle: Bundle) -> _States:
 
 def _of_queries(row: Tensor, bundle: Bundle, *, size: int) -> Tensor:
     """Return (key heads x segments, longest x heads a key head, size) of (key heads, tokens + 1, …)."""
-    if bundle.span is not None:
-        return row[:, bundle.span].view(len(row), -1, size)
     return row.index_select(1, bundle.queries).view(len(row) * bundle.size, -1, size)
 
 
 def _of_keys(row: Tensor, bundle: Bundle) -> Tensor:
     """Return (key heads x segments, keys, size) of (key heads, tokens + 1, size)."""
-    if bundle.span is not None:
-        return row[:, bundle.span]
     return row.index_select(1, bundle.keys).view(len(row) * bundle.size, -1, row.shape[2])
 
 
-def _room(row: Tensor, bundle: Bundle, *, size: int) -> Tensor:
-    """Return what `_of_queries` would, to be written; `_put` then brings it into the row."""
-    if bundle.span is not None:
-        return _of_queries(row, bundle, size=size)
-    n_rows = bundle.longest * row.shape[2] // size
-    return row.new_empty(len(row) * bundle.size, n_rows, size)
-
-
 def _put(part: Tensor, row: Tensor, bundle: Bundle) -> None:
-    if bundle.span is None:
-        row.index_copy_(1, bundle.queries, part.view(len(row), -1, row.shape[2]))
-
-
-def _sums(row: Tensor, states: Tensor, bundle: Bundle) -> Tensor:
-    """Return where to sum up gradients of a bundle's keys; `_add` then brings them into the row."""
-    return row[:, bundle.span] if bundle.span is not None else _precise_zeros_like(states)
+    """Write what `_of_queries` would return into the row."""
+    row.index_copy_(1, bundle.queries, part.view(len(row), -1, row.shape[2]))
 
 
 def _add(part: Tensor, row: Tensor, bundle: Bundle) -> None:
-    if bundle.span is None:
-        row.index_add_(1, bundle.keys, part.view(len(row), -1, row.shape[2]))
+    """Add to the row what is as `_of_keys` would return it: keys may be seen from several segments."""
+    row.index_add_(1, bundle.keys, part.view(len(row), -1, row.shape[2]))
 
 
 def _rows(states: Tensor, bundle: Bundle, block: Block) -> Tensor:

@@ -65,15 +65,15 @@ class Flat:
     def logits(self, network: PreTrainedModel, documents: list[Document]) -> Tensor:
         """Run the documents; the head only where something is trained."""
         device = network.device
-        row = rows.Row.of(documents, least_shared=self._least_shared)
+        row = rows.Row.of(documents, least_shared=self._least_shared).in_few_lengths()
         # One place may predict the first answer's token of many documents.
         places, asked = row.predicting.unique(return_inverse=True)
-        places = places.to(device, non_blocking=True)
+        on_to_the_end = rows.filled_up(places, of=len(row)).to(device, non_blocking=True)
         logits: Tensor = network(
             input_ids=row.token_ids.to(device, torch.int64, non_blocking=True)[None],
             position_ids=row.positions.to(device, non_blocking=True)[None],
-            logits_to_keep=places,
-            segments=attention.Segments(row.segments, device, asked=places),
+            logits_to_keep=places.to(device, non_blocking=True),
+            segments=attention.Segments(row.segments, device, asked=on_to_the_end),
             use_cache=False,
         ).logits
         return logits[0].index_select(0, asked.to(device, non_blocking=True))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.training.corpus import Document
 from jobs.training.layouts import Flat
-from jobs.training.rows import LEAST_SHARED, Row, n_shared, sharers_together
+from jobs.training.rows import LEAST_SHARED, Row, filled_up, n_shared, sharers_together
 
 # Few tokens, so that many documents begin alike; some are the beginning of another, some the same.
 token_lists = st.lists(st.integers(0, 2), min_size=2, max_size=40)
@@ -129,6 +129,31 @@ def test_nothing_is_run_in_vain(least: int | None) -> None:
 
     assert row.token_ids.tolist() == [5, 6]
     assert row.predicting.tolist() == [1]
+
+
+@settings(deadline=None, max_examples=50)
+@given(documents(), st.integers(1, 400))
+def test_rows_have_few_lengths(drawn: list[Document], n_tokens: int) -> None:
+    """A row that is filled up holds what it held, then at most a sixty-fourth more at its last segment's end."""
+    row = Row.of([*drawn, document([*range(n_tokens), 1])])
+
+    filled = row.in_few_lengths()
+
+    assert len(row) <= len(filled) == len(filled.positions) <= len(row) * 65 / 64
+    assert torch.equal(filled.token_ids[: len(row)], row.token_ids)
+    assert filled.segments[:-1] == row.segments[:-1]
+    assert filled.segments[-1].end == len(filled)
+
+
+def test_places_are_filled_up() -> None:
+    """More places of the row join those that are asked, none of them twice, none where there are no more."""
+    filled = filled_up(torch.tensor([3, 90]), of=100).tolist()
+
+    assert len(filled) == 8
+    assert {3, 90} < set(filled)
+    assert filled == sorted(set(filled))
+    assert filled_up(torch.arange(9), of=10).tolist() == list(range(9))
+    assert filled_up(torch.arange(33), of=34).tolist() == list(range(34))
 
 
 def test_a_thousand_turns_are_no_problem() -> None:

@@ -95,14 +95,18 @@ class _Rows(NamedTuple):
         largest, likeliest = logits.max(-1)
         at = wanted[:, None]
         at_wanted, mean = logits.gather(1, at)[:, 0], logits.mean(-1) if smoothing else largest
-        exponentials = logits.sub_(largest[:, None]).exp_()
-        sums = exponentials.sum(-1)
-        normalizer = largest + sums.log()
-        gradient = None
+        probabilities = torch.softmax(logits, -1, out=logits)
+        normalizer = largest - probabilities.gather(1, likeliest[:, None])[:, 0].log()
         if wants_gradient:
-            gradient = exponentials.div_(sums[:, None]).sub_(smoothing / logits.shape[1])
-            gradient.scatter_add_(1, at, gradient.new_full(at.shape, smoothing - 1))
-        return cls(normalizer - at_wanted, normalizer - mean, likeliest == wanted, gradient)
+            probabilities.scatter_add_(1, at, logits.new_full(at.shape, smoothing - 1))
+        if wants_gradient and smoothing:
+            probabilities.sub_(smoothing / logits.shape[1])
+        return cls(
+            losses=normalizer - at_wanted,
+            losses_to_all=normalizer - mean,
+            hits=likeliest == wanted,
+            gradient=probabilities if wants_gradient else None,
+        )
 
 
 class _Compare(Function):  # type: ignore[misc] # torch's types are not followed

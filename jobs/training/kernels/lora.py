@@ -8,13 +8,17 @@ x's dtype. Layers that read the same x are one product.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
+
+_ALIKE: Final = 1024
+"""Bytes: rows of a matrix that lie a multiple of them apart share a small part of a processor's cache."""
+_APART: Final = 16
+"""Numbers to lie apart by, more than that."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,11 @@ def multiply(x: Tensor, joined: Joined, factors: Factors) -> tuple[Tensor, Tenso
         joined: The layers.
         factors: Of the layers.
     """
-    y = F.linear(x, joined.weight, joined.bias)
+    y = rows_apart(x, len(joined.weight))
+    if joined.bias is None:
+        torch.mm(x, joined.weight.t(), out=y)
+    else:
+        torch.addmm(joined.bias, x, joined.weight.t(), out=y)
     inner = x @ factors.A.t()
     parts = zip(y.split(joined.out_sizes, 1), inner.split(joined.ranks, 1), factors.B, strict=True)
     for y_part, inner_part, B in parts:
@@ -152,10 +160,22 @@ def differentiate(
     for layer, layer_dA, dy_part, inner_part in zip(
         joined.layers, dA, dy_parts, inner.split(joined.ranks, 1), strict=True
     ):
-        dB = (dy_part.t() @ inner_part).to(layer.B.dtype) * layer.scale
-        d_masters += [layer_dA.to(layer.A.dtype), dB]
-    dx = (dy @ joined.weight).addmm_(d_inner, factors.A) if wants_dx else None
-    return dx, d_masters
+        dB = (inner_part.t() @ dy_part).t().to(layer.B.dtype, memory_format=torch.contiguous_format)
+        d_masters += [layer_dA.to(layer.A.dtype), dB.mul_(layer.scale)]
+    if not wants_dx:
+        return None, d_masters
+    dx = torch.mm(dy, joined.weight, out=rows_apart(dy, x.shape[1]))
+    return dx.addmm_(d_inner, factors.A), d_masters
+
+
+def rows_apart(like: Tensor, n_columns: int) -> Tensor:
+    """Return an uninitialized (rows of `like`, columns) whose rows do not crowd out each other.
+
+    Down the columns of 2,048 rows of 4 KB, each in the same sets of a CPU's cache, a narrow product
+    took five times as long as where rows lie a little further apart.
+    """
+    n_between = _APART if like.is_cpu and n_columns * like.itemsize % _ALIKE == 0 else 0
+    return like.new_empty(len(like), n_columns + n_between)[:, :n_columns]
 
 
 def side_by_side(parts: Sequence[Tensor]) -> Tensor:
