@@ -13,12 +13,20 @@ from typing import Final
 from jobs.graders.children import ChildFailed
 from jobs.hyperparameter_requests import param_of
 from jobs.job_requests import Accepted
-from jobs.memory_fit import AdapterSize, Demand, bytes_of_a_number, in_gib, too_long
+from jobs.memory_fit import (
+    AdapterSize,
+    Demand,
+    bytes_of_a_number,
+    in_gib,
+    is_for_trainers_alone,
+    too_long,
+)
 from jobs.services import WORKER_IS_ALIVE_FOR, Services
 from jobs.store.records import TrainerMemory
 from schemas.bases import BaseModelInfo
 from schemas.dry_run import DryRunAnswer, DryRunQuestion, FileFindings, FileQuestion
 from schemas.errors import InvalidRequest
+from schemas.fine_tuning import Hyperparameters
 from schemas.fine_tuning_requests import JobCreate
 
 _LOOKED_AT_BYTES: Final = 2**20
@@ -71,6 +79,15 @@ async def find_demand(services: Services, accepted: Accepted, fit: Fit | None) -
     base = services.catalog.get(accepted.base)
     adapter = await asyncio.to_thread(_adapter_size, services, base, accepted)
     return await asyncio.to_thread(Demand.of, base, adapter, bytes_each=bytes_of_a_number())
+
+
+async def least_bytes(services: Services, base: BaseModelInfo) -> int | None:
+    """Return the memory below which no job on a base trains on a CPU; None where it cannot be told."""
+    if is_for_trainers_alone():
+        return None
+    accepted = Accepted(base.name, base.name, None, Hyperparameters(), "")
+    demand = await find_demand(services, accepted, None)
+    return None if demand is None else demand.least(longest=1, n_trained=1)
 
 
 async def refuse_what_never_fits(

@@ -158,8 +158,16 @@ def opener(
 
 
 @contextmanager
-def running_server(redis_url: str, **more: object) -> Iterator[Server]:
-    """Serve on a data directory of its own, with some settings of the test's."""
+def running_server(
+    redis_url: str, *, base_files: Path = Path("/nowhere"), **more: object
+) -> Iterator[Server]:
+    """Serve on a data directory of its own, with some settings of the test's.
+
+    Args:
+        redis_url: Of a server that may be shared.
+        base_files: What lies in the directory of every base.
+        **more: Settings.
+    """
     with (
         private_directory("retune-api-") as directory,
         running_fake_engine(directory / "engine.sock") as engine,
@@ -172,7 +180,8 @@ def running_server(redis_url: str, **more: object) -> Iterator[Server]:
         ).model_copy(update=more)
         migrate(settings.effective_database_url)
         key, admin_key = asyncio.run(_first_keys(settings))
-        application = create_app(settings, open_services=opener(engine))
+        offered = catalog(engine, directory=base_files)
+        application = create_app(settings, open_services=opener(engine, offered=offered))
         with serving(application) as url:
             yield Server(url, key, admin_key, settings, engine)
 

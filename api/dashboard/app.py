@@ -11,7 +11,7 @@ from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
 from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
 from api.dashboard.pages import error_page, to_sign_in
-from api.dashboard.routes import events, files, job, jobs, playground, sign_in
+from api.dashboard.routes import events, files, job, jobs, new_job, playground, sign_in
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -41,6 +41,12 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             sign_in.preferences,
             jobs.home,
             jobs.list_all,
+            new_job.form,
+            new_job.create,
+            new_job.estimate,
+            new_job.code,
+            new_job.upload,
+            new_job.name,
             files.list_all,
             files.upload,
             files.show,

@@ -87,6 +87,7 @@ class Reader:
         self.path = request.scope["path"]
         query = request.scope["query_string"].decode("latin-1")
         self.here = f"{self.path}?{query}" if query else self.path
+        self.is_script = is_fragment(request)
         self.origin = str(request.base_url).rstrip("/")
 
     @property

@@ -37,6 +37,8 @@ class SampleProject:
             "/ui/jobs",
             f"/ui/jobs/{self.job}",
             f"/ui/jobs/{self.cancelled}",
+            "/ui/jobs/new",
+            f"/ui/jobs/new?like={self.job}",
             "/ui/files",
             f"/ui/files/{self.file}",
             f"/ui/playground?model=nano&model={self.tuned_model}&job={self.job}&example=1&seed_1=7",
