@@ -1,7 +1,9 @@
 """What charts show of jobs: curves over steps, thinned out before they leave the server."""
 
 import asyncio
+import csv
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from typing import Final, get_args
 
 import msgspec
@@ -68,6 +70,17 @@ async def curves_of(
     return await asyncio.to_thread(_curves, job_id, told.events, told.last_id or after, points)
 
 
+async def csv_of(services: Services, caller: Caller, job_id: str) -> str:
+    """Return every number of every step as CSV: a row a step, what was not measured left empty.
+
+    Raises:
+        JobNotFound: There is none of that id.
+    """
+    await fine_tuning.get(services, caller, job_id)
+    told = await services.store.curves.steps(job_id)
+    return await asyncio.to_thread(_csv, told.events)
+
+
 async def sparklines(services: Services, job_ids: Sequence[str]) -> Mapping[str, Sequence[Point]]:
     """Return some points of the training losses of jobs that the caller was shown."""
     return await services.store.curves.losses(job_ids, points=_SPARKLINE_POINTS)
@@ -94,8 +107,7 @@ def thinned(curve: Sequence[Point], points: int) -> list[Point]:
 
 
 def _curves(job_id: str, events: Iterable[str], last_event_id: str | None, points: int) -> Curves:
-    # A job that was taken up again may have told its steps in another order.
-    steps = sorted((_decoder.decode(event).data for event in events), key=lambda each: each.step)
+    steps = _steps(events)
     found = {name: _curve(steps, name, points) for name in _NAMES}
     return Curves(
         job_id=job_id,
@@ -104,6 +116,20 @@ def _curves(job_id: str, events: Iterable[str], last_event_id: str | None, point
         total_steps=steps[-1].total_steps if steps else None,
         last_event_id=last_event_id,
     )
+
+
+def _csv(events: Iterable[str]) -> str:
+    rows = StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(["step", *_NAMES])
+    for each in _steps(events):
+        writer.writerow([each.step, *(getattr(each, name) for name in _NAMES)])
+    return rows.getvalue()
+
+
+def _steps(events: Iterable[str]) -> list[_Step]:
+    # A job that was taken up again may have told its steps in another order.
+    return sorted((_decoder.decode(event).data for event in events), key=lambda each: each.step)
 
 
 def _curve(steps: Iterable[_Step], name: MetricName, points: int) -> Curve:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from jobs import events
@@ -21,6 +22,8 @@ from schemas.fine_tuning import (
     MAX_SEED,
     Checkpoint,
     Event,
+    EventKind,
+    EventLevel,
     Job,
     JobPage,
     Method,
@@ -186,16 +189,54 @@ async def model_limits(services: Services, caller: Caller) -> dict[str, ModelLim
 
 
 async def list_events(
-    services: Services, caller: Caller, job_id: str, *, after: str | None, limit: int
+    services: Services,
+    caller: Caller,
+    job_id: str,
+    *,
+    after: str | None,
+    limit: int,
+    type: EventKind | None = None,
+    levels: Sequence[EventLevel] | None = None,
 ) -> Page[Event]:
     """Return one page of a job's events, newest first.
+
+    Args:
+        services: Open.
+        caller: Who asks.
+        job_id: Theirs.
+        after: The id of the event before the page.
+        limit: Of the page.
+        type: Only events of it: what the job says, or what it measured.
+        levels: Only events of these.
 
     Raises:
         JobNotFound: There is no such job.
         InvalidRequest: `after` is no event of the job's.
     """
     await get(services, caller, job_id)
-    return await services.store.jobs.events(job_id, limit=limit, after=after)
+    return await services.store.jobs.events(
+        job_id, limit=limit, after=after, type=type, levels=levels
+    )
+
+
+async def started_at(services: Services, caller: Caller, job_id: str) -> int | None:
+    """Return when a worker first had a job to train it (Unix seconds); None: not yet.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    await get(services, caller, job_id)
+    started = await services.store.jobs.first_told(job_id, "started")
+    return None if started is None else started.created_at
+
+
+async def is_pausing(services: Services, caller: Caller, job_id: str) -> bool:
+    """Whether a pause was asked for that is not there yet.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    return (await services.store.jobs.get(job_id, project_id=caller.project_id)).is_pausing
 
 
 async def list_checkpoints(

@@ -163,6 +163,7 @@ class ModelLimits(Schema):
 
 
 EventLevel = Literal["info", "warn", "error"]
+EventKind = Literal["message", "metrics"]
 
 
 class Event(Schema):
@@ -173,7 +174,7 @@ class Event(Schema):
     created_at: int
     level: EventLevel = "info"
     message: str
-    type: Literal["message", "metrics"] = "message"
+    type: EventKind = "message"
     data: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -68,6 +68,8 @@ def _events(job_id: str, steps: int) -> Iterator[NewEvent]:
                 seconds=0.25,
                 valid_loss=loss + 0.1 if step % 10 == 0 else None,
                 valid_mean_token_accuracy=0.8 if step % 10 == 0 else None,
+                full_valid_loss=loss + 0.2 if step == steps else None,
+                full_valid_mean_token_accuracy=0.79 if step == steps else None,
             )
         )
 

@@ -16,12 +16,21 @@ from jobs.store.job_filter import JobFilter
 from schemas.base import CursorPage, Metadata, Page, Schema
 from schemas.curves import Curves
 from schemas.dry_run import DryRun
-from schemas.fine_tuning import Checkpoint, Event, Job, JobPage, JobStatus, ModelLimits
+from schemas.fine_tuning import (
+    Checkpoint,
+    Event,
+    EventKind,
+    EventLevel,
+    Job,
+    JobPage,
+    JobStatus,
+    ModelLimits,
+)
 from schemas.fine_tuning_requests import JobCreate
 
 
 class ListNewest(Schema):
-    """The query of a list of jobs or events."""
+    """The query of a list."""
 
     after: str | None = None
     limit: int = Field(default=20, ge=0, le=100)
@@ -52,6 +61,15 @@ class RetrieveMetrics(Schema):
 
     points: int = Field(default=1000, ge=2, le=10_000)
     """The most that a curve may have."""
+
+
+class ListEvents(ListNewest):
+    """The query of a list of events."""
+
+    type: EventKind | None = None
+    """Ours: only what the job says, or only what it measured."""
+    level: list[EventLevel] = Field(default_factory=list)
+    """Ours: only events of one of these levels."""
 
 
 class ListCheckpoints(ListNewest):
@@ -161,12 +179,18 @@ class FineTuning(Controller):
     async def events(
         self,
         job_id: FromPath[str],
-        params: NamedDependency[ListNewest],
+        params: NamedDependency[ListEvents],
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> Page[Event]:
         return await fine_tuning.list_events(
-            services, caller, job_id, after=params.after, limit=params.limit
+            services,
+            caller,
+            job_id,
+            after=params.after,
+            limit=params.limit,
+            type=params.type,
+            levels=params.level or None,
         )
 
     @get("/{job_id:str}/checkpoints")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    not_,
     or_,
     select,
     update,
@@ -31,13 +32,14 @@ from jobs.store.job_filter import ALL_JOBS, JobFilter
 from jobs.store.limits import ensure_room_for_job
 from jobs.store.outbox import add_event
 from jobs.store.paging import cursor_page, page
+from jobs.store.pairs import member_text
 from jobs.store.records import Fenced, FileRecord, JobRecord, ModelRecord, Plan
 from jobs.store.tables import checkpoints, job_events, jobs, models
 from jobs.store.usage import add_used
 from schemas.base import CursorPage, Page, Schema
 from schemas.errors import JobNotFound
 from schemas.files import File
-from schemas.fine_tuning import Checkpoint, Event, Job, JobStatus
+from schemas.fine_tuning import Checkpoint, Event, EventKind, EventLevel, Job, JobStatus
 from schemas.usage import Used, UsedBy
 from schemas.webhooks import EventType
 
@@ -325,16 +327,38 @@ class JobRecords:
         async with self._database.read() as connection:
             return await connection.scalar(select(func.count()).where(waiting)) or 0
 
-    async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[Event]:
+    async def events(
+        self,
+        job_id: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        type: EventKind | None = None,
+        levels: Sequence[EventLevel] | None = None,
+    ) -> Page[Event]:
         """Return one page of a job's events, newest first.
+
+        Args:
+            job_id: Which.
+            limit: At least 0.
+            after: An event's id.
+            type: Only events of it.
+            levels: Only events of these.
 
         Raises:
             InvalidRequest: `after` is no event of the job's.
         """
         async with self._database.read() as connection:
+            query = select(job_events)
+            if type is not None:
+                is_step = job_events.c.dedupe_key.like("step-%")
+                query = query.where(is_step if type == "metrics" else not_(is_step))
+            if levels is not None:
+                level = member_text(connection, job_events.c.event, "level")
+                query = query.where(level.in_(levels))
             rows, has_more = await page(
                 connection,
-                select(job_events),
+                query,
                 table=job_events,
                 owned=job_events.c.job_id == job_id,
                 limit=limit,
@@ -342,6 +366,15 @@ class JobRecords:
             )
         data = [Event.model_validate_json(row.event) for row in rows]
         return Page(data=data, has_more=has_more)
+
+    async def first_told(self, job_id: str, dedupe_key: str) -> Event | None:
+        """Return what happens once in a job's life, where it has happened."""
+        query = select(job_events.c.event).where(
+            job_events.c.job_id == job_id, job_events.c.dedupe_key == dedupe_key
+        )
+        async with self._database.read() as connection:
+            event = await connection.scalar(query)
+        return None if event is None else Event.model_validate_json(event)
 
     async def metrics(self, job_id: str) -> list[Event]:
         """Return all of a job's metrics events, in the order of their steps."""

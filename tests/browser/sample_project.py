@@ -1,5 +1,6 @@
 """A project with one of each thing that pages show, its texts chosen to do harm where one is not escaped."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,12 @@ class SampleProject:
     job: str
     """Waits, and has hostile texts wherever a user can write one."""
     cancelled: str
+    trained: str
+    """Succeeded, after 200 steps."""
+    running: str
+    """At its 200th step."""
+    ending: str
+    """Runs too."""
     tuned_model: str
 
     def paths(self) -> list[str]:
@@ -37,6 +44,9 @@ class SampleProject:
             "/ui/jobs",
             f"/ui/jobs/{self.job}",
             f"/ui/jobs/{self.cancelled}",
+            f"/ui/jobs/{self.job}/cancel",
+            f"/ui/jobs/{self.trained}",
+            f"/ui/jobs/{self.running}?show=steps",
             "/ui/jobs/new",
             f"/ui/jobs/new?like={self.job}",
             "/ui/files",
@@ -64,9 +74,29 @@ def fill(server: "Server") -> SampleProject:
         if any(character.isalnum() for character in text)
     ]
     client.fine_tuning.jobs.cancel(jobs[0].id)
+    trained, running, ending = asyncio.run(_train(server))
     return SampleProject(
         file=files[0].id,
         job=jobs[1].id,
         cancelled=jobs[0].id,
+        trained=trained,
+        running=running,
+        ending=ending,
         tuned_model=server.add_tuned_model(suffix="bank"),
     )
+
+
+async def _train(server: "Server") -> list[str]:
+    # Not before `pytest_configure` has chosen the SQLite.
+    from jobs.store.store import open_store  # noqa: PLC0415
+    from tests.many_jobs import add_jobs  # noqa: PLC0415
+
+    async with open_store(server.settings.effective_database_url) as store:
+        return await add_jobs(
+            store,
+            count=3,
+            steps=200,
+            project_id="proj_default",
+            suffix="curves",
+            statuses=["succeeded", "running", "running"],
+        )

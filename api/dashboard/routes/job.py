@@ -1,22 +1,55 @@
-"""`/ui/jobs/{id}`: the page of a job."""
+"""`/ui/jobs/{id}`: the page of a job, its numbers, and what can be done with it."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from litestar import get
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.response import Redirect
 
 from api.bodies import ApiRequest
 from api.dashboard.pages import Page, render
 from jobs import fine_tuning
-from jobs.curves import curves_of
+from jobs.curves import csv_of, curves_of
 from jobs.keys import Caller
+from jobs.lifecycle import is_terminal
 from jobs.services import Services
 from schemas.base import Schema
 from schemas.curves import Curves
+from schemas.fine_tuning import Event, Job
 
+PATH: Final = "/ui/jobs/{job_id:str}"
+Shown = Literal["messages", "problems", "steps"]
+
+_EVENTS: Final = 30
+_CHECKPOINTS: Final = 100
 _POINTS: Final = 1200
 """Of a curve: about as many as a wide screen has pixels for."""
+_SHOWN: Final[Mapping[Shown, Mapping[str, Any]]] = {
+    "messages": {"type": "message"},
+    "problems": {"levels": ("warn", "error")},
+    "steps": {"type": None},
+}
+"""What of the log is asked for."""
+_OPENAIS: Final = frozenset({"n_epochs", "batch_size", "learning_rate_multiplier"})
+_CHARTS: Final = {
+    "loss": "train_loss valid_loss full_valid_loss",
+    "accuracy": "train_mean_token_accuracy valid_mean_token_accuracy full_valid_mean_token_accuracy",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "speed": "tokens_per_second",
+}
+"""Each with the curves in it."""
+
+
+class ShowJob(Schema):
+    """The query of a job's page."""
+
+    show: Shown = "messages"
+    """What of the log."""
+    after: str | None = None
+    """The event before the page of the log."""
 
 
 class MetricsAfter(Schema):
@@ -26,27 +59,132 @@ class MetricsAfter(Schema):
     """An event's id: only what was measured after it."""
 
 
-@get("/ui/jobs/{job_id:str}")
+@get(PATH)
 async def show(
     request: ApiRequest,
     job_id: FromPath[str],
+    params: NamedDependency[ShowJob],
     services: NamedDependency[Services],
     caller: NamedDependency[Caller],
 ) -> Page:
-    """Show a job: facts and events."""
+    """Show a job: what it is, how it goes, and what it says."""
     caller.ensure_may("api.fine_tuning.read")
-    job = await fine_tuning.get(services, caller, job_id)
-    events = await fine_tuning.list_events(services, caller, job_id, after=None, limit=100)
-    return render(request, "job.html", job=job, events=events.data)
+    # The token before the job: what changes between them is told once more, not never.
+    state = await services.store.job_changes.of_job(job_id, project_id=caller.project_id)
+    job = await fine_tuning.get(services, caller, job_id, with_queue_position=True)
+    told = await fine_tuning.list_events(
+        services, caller, job_id, after=params.after, limit=_EVENTS, **_SHOWN[params.show]
+    )
+    checkpoints = await fine_tuning.list_checkpoints(
+        services, caller, job_id, after=None, limit=_CHECKPOINTS
+    )
+    return render(
+        request,
+        "job.html",
+        job=job,
+        may_change="api.fine_tuning.write" in caller.scopes,
+        is_over=is_terminal(job.status),
+        is_pausing=await fine_tuning.is_pausing(services, caller, job_id),
+        started_at=await fine_tuning.started_at(services, caller, job_id),
+        newest_step=await _newest_step(services, caller, job_id),
+        extensions=_extensions(job),
+        events=told,
+        asked=params,
+        checkpoints=checkpoints.data,
+        charts=_CHARTS,
+        state=None if _is_settled(job) else state,
+    )
 
 
-@get("/ui/jobs/{job_id:str}/metrics")
+@get(PATH + "/metrics")
 async def metrics(
     job_id: FromPath[str],
     params: NamedDependency[MetricsAfter],
     services: NamedDependency[Services],
     caller: NamedDependency[Caller],
 ) -> Curves:
-    """Return what the charts draw, thinned out; or all that came since."""
+    """Return what the charts draw, thinned out; or what came since."""
     caller.ensure_may("api.fine_tuning.read")
     return await curves_of(services, caller, job_id, points=_POINTS, after=params.after)
+
+
+@get(PATH + "/metrics.csv")
+async def metrics_file(
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Response[str]:
+    """Return every number of every step."""
+    caller.ensure_may("api.fine_tuning.read")
+    content = await csv_of(services, caller, job_id)
+    headers = {"content-disposition": f'attachment; filename="{job_id}.csv"'}
+    return Response(content, headers=headers, media_type="text/csv")
+
+
+@get(PATH + "/cancel")
+async def confirm_cancel(
+    request: ApiRequest,
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Page:
+    """Ask whether a job shall really be cancelled, where no script can ask."""
+    caller.ensure_may("api.fine_tuning.write")
+    job = await fine_tuning.get(services, caller, job_id)
+    return render(request, "job_cancel.html", job=job)
+
+
+@post(PATH + "/cancel")
+async def cancel(
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Redirect:
+    """Cancel a job."""
+    caller.ensure_may("api.fine_tuning.write")
+    return _to(await fine_tuning.cancel(services, caller, job_id))
+
+
+@post(PATH + "/pause")
+async def pause(
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Redirect:
+    """Pause a job."""
+    caller.ensure_may("api.fine_tuning.write")
+    return _to(await fine_tuning.pause(services, caller, job_id))
+
+
+@post(PATH + "/resume")
+async def resume(
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Redirect:
+    """Let a paused job go on."""
+    caller.ensure_may("api.fine_tuning.write")
+    return _to(await fine_tuning.resume(services, caller, job_id))
+
+
+def _to(job: Job) -> Redirect:
+    return Redirect(f"/ui/jobs/{job.id}", status_code=303)
+
+
+async def _newest_step(services: Services, caller: Caller, job_id: str) -> Event | None:
+    told = await fine_tuning.list_events(
+        services, caller, job_id, after=None, limit=1, type="metrics"
+    )
+    return told.data[0] if told.data else None
+
+
+def _extensions(job: Job) -> Mapping[str, object]:
+    """Return the hyperparameters that OpenAI does not have, as they were asked for."""
+    asked = job.hyperparameters.model_dump(exclude_none=True)
+    return {name: value for name, value in asked.items() if name not in _OPENAIS}
+
+
+def _is_settled(job: Job) -> bool:
+    """Whether nothing more will happen to a job."""
+    has_report_to_come = job.report is not None and job.report.status in {"pending", "running"}
+    return is_terminal(job.status) and not has_report_to_come

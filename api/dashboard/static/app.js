@@ -14,3 +14,10 @@ document.addEventListener("click", async (event) => {
   button.classList.add("done");
   setTimeout(() => button.classList.remove("done"), 1500);
 });
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-dialog]");
+  if (!link) return;
+  event.preventDefault(); // without scripts the link leads to a page that asks the same
+  document.getElementById(link.dataset.dialog).showModal();
+});

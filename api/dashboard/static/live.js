@@ -5,7 +5,7 @@
   const QUIET_AFTER = 30_000; // a stream ends, or says something, within 20 s
   const LATE_AFTER = 5_000;
   const POLL_EVERY = 5_000; // where streams do not get through
-  const region = () => document.querySelector("[data-live]");
+  const region = () => document.getElementById("live"); // without `data-live` nothing will change any more
   const banner = document.getElementById("offline");
   let source = null;
   let heard = Date.now();
@@ -25,8 +25,8 @@
 
   function open() {
     close();
-    const url = new URL(region().dataset.live, location);
-    source = new EventSource(url);
+    if (!region().dataset.live) return;
+    source = new EventSource(region().dataset.live);
     source.addEventListener("open", hear);
     source.addEventListener("beat", hear);
     source.addEventListener("changed", () => {
@@ -42,6 +42,7 @@
 
   function look() {
     if (document.hidden) return;
+    if (!region().dataset.live) return close();
     const silence = Date.now() - heard;
     if (silence > (isSilent() ? LATE_AFTER : QUIET_AFTER)) {
       banner.hidden = false;
@@ -62,6 +63,8 @@
     if (ctx.sourceElement === region() && ctx.response?.raw.ok) hear();
   });
   window.addEventListener("pagehide", close);
+  window.addEventListener("offline", close);
+  window.addEventListener("online", open);
   setInterval(look, 1000);
   if (!document.hidden) open();
 })();
