@@ -14,6 +14,7 @@ from schemas.dry_run import (
     DryRunQuestion,
     FileFindings,
     FileQuestion,
+    LengthCount,
     LineProblem,
 )
 from schemas.errors import JobFailure
@@ -51,6 +52,10 @@ def _findings(file: FileQuestion, found: Examination) -> FileFindings:
         tokens=report.tokens,
         trained_tokens=report.loss_tokens,
         longest_example=report.longest,
+        lengths=[
+            LengthCount(up_to=bound, n_examples=n_examples)
+            for bound, n_examples in report.histogram.items()
+        ],
         n_truncated=report.n_truncated,
         n_untrained=report.n_untrained,
         warnings=list(report.warnings),

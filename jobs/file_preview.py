@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from schemas.base import Schema
 
 N_LINES: Final = 20
-_LINE_BYTES: Final = 64 * 1024
-"""Of a line, from which on it is only said that it is long."""
+_READ_BYTES: Final = 2**20
+"""A line that goes on behind them is shown as far as it was read."""
 _TEXT_CHARACTERS: Final = 2000
 """Of a message that are shown."""
 
@@ -41,18 +41,12 @@ class PreviewLine(Schema):
 
 
 def preview(path: Path) -> list[PreviewLine]:
-    """Return the first lines of a file that are not empty. Reads 1.3 MB at most."""
-    lines = []
+    """Return those of a file's first lines that are not empty. Reads `_READ_BYTES` at most."""
     with path.open("rb") as file:
-        for number in range(1, N_LINES + 1):
-            line = file.readline(_LINE_BYTES)
-            if not line:
-                break
-            if line.strip():
-                lines.append(_line(number, line))
-            if not line.endswith(b"\n"):
-                break
-    return lines
+        lines = file.read(_READ_BYTES).split(b"\n")
+    return [
+        _line(number, line) for number, line in enumerate(lines[:N_LINES], start=1) if line.strip()
+    ]
 
 
 def _line(number: int, line: bytes) -> PreviewLine:

@@ -8,7 +8,9 @@ from typing import Final
 
 from jobs.blobs import StoredBlob
 from jobs.keys import Caller
+from jobs.lifecycle import UNFINISHED
 from jobs.services import Services
+from jobs.store.job_filter import JobFilter
 from jobs.store.paging import Order
 from jobs.store.records import FileRecord
 from schemas.base import CursorPage
@@ -132,8 +134,12 @@ async def content_path(services: Services, caller: Caller, file_id: str) -> tupl
 
 async def uses(services: Services, caller: Caller, file_ids: Sequence[str]) -> dict[str, list[Job]]:
     """Return for each file the newest jobs that read or made it: of all files together the last 500."""
-    jobs = await services.store.jobs.using(file_ids, project_id=caller.project_id, limit=500)
-    return {file_id: [job for job in jobs if file_id in _files_of(job)] for file_id in file_ids}
+    page = await services.store.jobs.page(
+        project_id=caller.project_id, limit=500, wanted=JobFilter(files=file_ids)
+    )
+    return {
+        file_id: [job for job in page.data if file_id in _files_of(job)] for file_id in file_ids
+    }
 
 
 async def delete_unused(services: Services, caller: Caller, file_id: str) -> FileDeleted:
@@ -143,13 +149,16 @@ async def delete_unused(services: Services, caller: Caller, file_id: str) -> Fil
         FileNotFound: There is none of that id.
         Conflict: A job that is not over reads it.
     """
-    needing = await services.store.jobs.using(
-        [file_id], project_id=caller.project_id, limit=1, only_unfinished=True
+    page = await services.store.jobs.page(
+        project_id=caller.project_id,
+        limit=1,
+        wanted=JobFilter(files=[file_id], statuses=list(UNFINISHED)),
     )
-    if needing:
+    if page.data:
+        [job] = page.data
         raise Conflict(
-            f"The job '{needing[0].id}' is {needing[0].status} and reads this file. Wait until it has "
-            "ended, or cancel it.",
+            f"The job '{job.id}' is {job.status} and needs this file. Wait until it has ended, or "
+            "cancel it.",
             code="file_in_use",
         )
     return await delete(services, caller, file_id)

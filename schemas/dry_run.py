@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from schemas.base import Schema
 from schemas.fine_tuning import Hyperparameters, JobError
 
@@ -33,6 +35,14 @@ class LineProblem(Schema):
     message: str
 
 
+class LengthCount(Schema):
+    """How many examples are of about one length."""
+
+    up_to: int
+    """Tokens, a power of two; examples of up to half as many are counted before."""
+    n_examples: int
+
+
 class FileFindings(Schema):
     """What a file holds. Where lines are no examples, the others are only counted."""
 
@@ -44,6 +54,8 @@ class FileFindings(Schema):
     """Those that are learned from, per epoch."""
     longest_example: int
     """Tokens, cut at the context length."""
+    lengths: list[LengthCount] = Field(default_factory=list)
+    """From short to long; empty where lines are no examples."""
     n_truncated: int
     n_untrained: int
     """Examples without a token that is learned from."""

@@ -45,6 +45,8 @@ class ListJobs(ListNewest):
     """Ours: part of a job's id, suffix or models."""
     base: str | None = None
     """Ours: only jobs that train this base model, or a tuned one of it."""
+    file: list[str] = Field(default_factory=list, max_length=100)
+    """Ours: only jobs that train on, validate with or made one of these files."""
     with_counts: bool = False
     """Ours: whether to say how many jobs there are of each status."""
 
@@ -116,6 +118,7 @@ class FineTuning(Controller):
             search=params.search,
             base=params.base,
             metadata=metadata,
+            files=params.file or None,
         )
         return await fine_tuning.list_jobs(
             services,

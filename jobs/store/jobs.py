@@ -8,11 +8,8 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
-    Text,
     and_,
-    cast,
     delete,
-    exists,
     func,
     insert,
     not_,
@@ -21,7 +18,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.lifecycle import UNFINISHED, is_terminal
@@ -295,24 +291,6 @@ class JobRecords:
             )
         return Page(data=[_record(row).job for row in rows], has_more=has_more)
 
-    async def using(
-        self,
-        file_ids: Sequence[str],
-        *,
-        project_id: str,
-        limit: int,
-        only_unfinished: bool = False,
-    ) -> list[Job]:
-        """Return the project's newest jobs that train on, validate with or made one of these files."""
-        async with self._database.read() as connection:
-            query = select(jobs).where(
-                jobs.c.project_id == project_id, _uses(connection, list(file_ids))
-            )
-            if only_unfinished:
-                query = query.where(jobs.c.status.in_(UNFINISHED))
-            rows = await connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))
-            return [_record(row).job for row in rows]
-
     async def counts(self, *, project_id: str, wanted: JobFilter) -> dict[JobStatus, int]:
         """Return how many of the project's jobs there are, by status; a status without any is left out."""
         query = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
@@ -477,23 +455,6 @@ def _report_is_due(now: float) -> ColumnElement[bool]:
     free = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
     is_open = jobs.c.report_status.in_(("pending", "running"))
     return and_(is_open, free, jobs.c.next_run_at <= now)
-
-
-def _uses(connection: AsyncConnection, file_ids: list[str]) -> ColumnElement[bool]:
-    """Return the condition that a job reads or made one of the files."""
-    if connection.dialect.name == "postgresql":
-        job = cast(jobs.c.job, JSONB)
-        return or_(
-            job["training_file"].astext.in_(file_ids),
-            job["validation_file"].astext.in_(file_ids),
-            job["result_files"].has_any(cast(file_ids, postgresql.ARRAY(Text))),
-        )
-    made = func.json_each(jobs.c.job, "$.result_files").table_valued("value")
-    return or_(
-        func.json_extract(jobs.c.job, "$.training_file").in_(file_ids),
-        func.json_extract(jobs.c.job, "$.validation_file").in_(file_ids),
-        exists().select_from(made).where(made.c.value.in_(file_ids)),
-    )
 
 
 async def _add_events(connection: AsyncConnection, job_id: str, events: Sequence[NewEvent]) -> None:

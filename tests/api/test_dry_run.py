@@ -85,6 +85,9 @@ def test_a_good_file(dry) -> None:
     file = told["training"]
     assert (file["n_examples"], file["problems"], file["n_truncated"]) == (12, [], 0)
     assert 0 < file["trained_tokens"] < file["tokens"]
+    [length] = file["lengths"]
+    assert length["n_examples"] == 12
+    assert length["up_to"] / 2 < file["longest_example"] <= length["up_to"]
     numbers = told["hyperparameters"]
     assert (numbers["n_epochs"], numbers["batch_size"]) == (8, 5)
     assert told["reasons"][0] == "8 epochs, because 12 examples are few."

@@ -360,6 +360,20 @@ def test_a_list_can_be_narrowed_down_and_counted(server: Server, client: OpenAI)
     assert caught.value.param == "status[0]"
 
 
+def test_a_list_can_be_narrowed_down_to_a_file(server: Server, client: OpenAI):
+    """`file` is ours: the jobs that train on, validate with or made one of some files."""
+    trains = server.add_job(status="queued", training_file="file-used")
+    validates = server.add_job(status="queued", validation_file="file-used")
+    made = server.add_job(status="succeeded", result_files=["file-x", "file-made"])
+    for files, ids in [
+        ("file-used", [validates, trains]),
+        (["file-made", "file-used"], [made, validates, trains]),
+        ("file-use", []),
+    ]:
+        found = client.fine_tuning.jobs.list(extra_query={"file": files})
+        assert [job.id for job in found.data] == ids
+
+
 def test_a_job_says_its_place_in_the_queue(server: Server, client: OpenAI):
     """Where it was asked for, and only while the job is queued."""
     first, second = (server.add_job(status="queued") for _ in range(2))

@@ -184,6 +184,7 @@ def test_an_estimate_makes_no_job(api, reader: httpx.Client, empty):
     page = reader.post(f"{NEW}/estimate", data=empty | {"n_epochs": "3", "suffix": "kept"}).text
     assert "This would train" in page
     assert re.search(r"<dt>Steps</dt><dd>36</dd>", page)
+    assert re.search(r"to \d+ tokens</th>.*<rect width=\"100.0%\"", page)
     assert "Batches of 1, so that an epoch has enough steps." in page
     assert 'value="kept"' in page
     assert api.get("/fine_tuning/jobs").json() == before

@@ -101,6 +101,26 @@ async def test_what_is_anothers_is_not_there(store):
     assert caught.value.param == "after"
 
 
+async def test_jobs_are_found_by_their_files(store):
+    """By any of several files, whether a job trains on it, validates with it or made it."""
+    trains = samples.record(training_file="file-a")
+    validates = samples.record(validation_file="file-a")
+    made = samples.record(result_files=["file-csv", "file-b"])
+    for record in (trains, validates, made):
+        await store.jobs.add(record, [])
+
+    async def found(*files):
+        page = await store.jobs.page(
+            project_id="proj_a", limit=9, wanted=JobFilter(files=list(files))
+        )
+        return [job.id for job in page.data]
+
+    assert await found("file-a") == [validates.job.id, trains.job.id]
+    assert await found("file-b", "file-a") == [made.job.id, validates.job.id, trains.job.id]
+    assert await found("file") == []
+    assert await found() == []
+
+
 async def test_jobs_are_found_by_all_of_their_metadata(store):
     """Every pair must match, odd keys too; an empty filter finds jobs without metadata."""
     plain = samples.record()
