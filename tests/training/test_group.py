@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -81,9 +82,15 @@ def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, is_sharded):
     one = taken(make_spec("one"))
     two = taken(make_spec("two", n_processes=2, is_sharded=is_sharded))
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
-    for ours, theirs in zip(two["logprobs"], one["logprobs"], strict=True):
-        # Sharded, what is rounded to bfloat16 is still multiplied in float32.
-        assert ours == pytest.approx(theirs, abs=0.3 if is_sharded else 0.05)
+    # What is served is rounded to bfloat16: a weight a millionth apart may be rounded the other way, and a
+    # token's log-probability is then up to a tenth apart. Sharded, it is multiplied in float32 even so.
+    apart = [
+        abs(ours - theirs)
+        for left, right in zip(two["logprobs"], one["logprobs"], strict=True)
+        for ours, theirs in zip(left, right, strict=True)
+    ]
+    assert max(apart) < 0.3
+    assert mean(apart) < (0.1 if is_sharded else 0.01)
     # As a whole: AdamW makes a whole step of a gradient that is nothing but rounding.
     flat = [
         torch.cat([torch.tensor(w).flatten() for w in x["weights"].values()]) for x in (one, two)
