@@ -11,7 +11,7 @@ from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
 from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
 from api.dashboard.pages import error_page, to_sign_in
-from api.dashboard.routes import events, files, job, jobs, new_job, playground, sign_in
+from api.dashboard.routes import events, files, job, jobs, new_job, playground, report, sign_in
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -63,6 +63,7 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             playground.show,
             playground.act,
             playground.answer,
+            report.show,
         ],
         dependencies={
             "services": Provide(services, sync_to_thread=False),

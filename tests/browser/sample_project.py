@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from openai import OpenAI
 
+from schemas.report import Case, LeftOut, Report
+from tests.sample_reports import add_report, labelled, report, said
+
 if TYPE_CHECKING:  # not before `pytest_configure` has chosen the SQLite
     from tests.api_server import Server
 
@@ -36,6 +39,8 @@ class SampleProject:
     """At its 200th step."""
     ending: str
     """Runs too."""
+    reported: str
+    """Has a report, with hostile texts in it."""
     tuned_model: str
 
     def paths(self) -> list[str]:
@@ -49,11 +54,26 @@ class SampleProject:
             f"/ui/jobs/{self.running}?show=steps",
             "/ui/jobs/new",
             f"/ui/jobs/new?like={self.job}",
+            f"/ui/jobs/{self.reported}/report",
+            f"/ui/jobs/{self.reported}/report?outcome=tie",
+            f"/ui/jobs/{self.job}/report",
             "/ui/files",
             f"/ui/files/{self.file}",
             f"/ui/playground?model=nano&model={self.tuned_model}&job={self.job}&example=1&seed_1=7",
             "/ui/nowhere",
         ]
+
+
+def _report() -> Report:
+    """Wins, and a tie for each harmful text; said in the answers, the reference and the prompt."""
+    harmful = [
+        Case(reference=said(text), base=said(text[::-1]), tuned=said(f"{text} {text}"))
+        for text in HARMFUL
+    ]
+    cases = [*labelled(12), *harmful, Case(reference=said("x"), base=said("x"), tuned=said("y"))]
+    prompts = dict(enumerate(HARMFUL, start=13))
+    left_out = [LeftOut(reason="refused", n=1, detail=HARMFUL[0])]
+    return report(cases, prompts, n_candidates=3, left_out=left_out)
 
 
 def fill(server: "Server") -> SampleProject:
@@ -82,6 +102,7 @@ def fill(server: "Server") -> SampleProject:
         trained=trained,
         running=running,
         ending=ending,
+        reported=add_report(server, _report(), file_id=files[0].id),
         tuned_model=server.add_tuned_model(suffix="bank"),
     )
 

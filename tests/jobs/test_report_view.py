@@ -5,52 +5,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from jobs.reports.measures import compare
-from jobs.reports.reading import MAX_PAIRS, comparisons, latency_of, notes_on, pairs_shown
-from jobs.reports.sample import Question
+from jobs.reports.reading import MAX_PAIRS
 from jobs.reports.view import print_report
 from jobs.terminal_text import without_middle
-from schemas.chat import ChatRequest
-from schemas.report import Call, Case, Compared, LeftOut, Report, Said
-
-REQUEST = ChatRequest.model_validate(
-    {"model": "nano", "messages": [{"role": "user", "content": "x"}]}
-)
-
-
-def said(text="", *calls, is_cut=False):
-    return Said(text=text, calls=[Call(name=n, arguments=a) for n, a in calls], is_cut=is_cut)
-
-
-def compared(n, **update):
-    fields = {
-        "source": "validation_file", "file_id": "file-1", "n_available": n, "n_chosen": n,
-        "n_compared": n, "n_in_training": 0, "left_out": [],
-    }  # fmt: skip
-    return Compared(**fields | update)
-
-
-def report(cases, prompts=None, **update):
-    """A report of these cases, made as the worker makes it."""
-    numbered = dict(enumerate(cases, start=1))
-    questions = {
-        number: Question(REQUEST, (prompts or {}).get(number, "My card is gone"), case.reference)
-        for number, case in numbered.items()
-    }
-    examples, measured = compared(len(cases), **update), compare(cases, seed=1)
-    scores = measured.scores
-    return Report(
-        job_id="ftjob-1",
-        created_at=1,
-        base_model="retune-nano",
-        tuned_model="ft:retune-nano:local:bank:abcd1234",
-        examples=examples,
-        scores=scores,
-        notes=notes_on(examples, numbered, scores),
-        pairs=pairs_shown(numbered, questions),
-        comparisons=comparisons(numbered, questions, measured.each),
-        latency=latency_of(numbered),
-    )
+from schemas.report import Case, LeftOut, Report
+from tests.sample_reports import labelled, report, said
 
 
 def shown(report, *, width=80):
@@ -58,14 +17,6 @@ def shown(report, *, width=80):
     console = Console(file=StringIO(), width=width)
     print_report(report, console)
     return console.file.getvalue()
-
-
-def labelled(n=16):
-    codes = ("card_lost", "card_stolen")
-    return [
-        Case(reference=said(codes[k % 2]), base=said("I can help."), tuned=said(codes[k % 2]))
-        for k in range(n)
-    ]
 
 
 def test_the_verdict_comes_first():
