@@ -350,17 +350,30 @@ def test_the_model_is_named_in_advance(server: Server, reader: httpx.Client):
     assert tuned in reader.get(NEW).text
 
 
-def test_a_key_that_may_not_create_is_told(server: Server, visitor: httpx.Client):
-    """A key without the scope sees why, and makes nothing."""
+def restricted_key(server: Server, *scopes: str) -> str:
     admin = {"authorization": f"Bearer {server.admin_key}"}
     accounts = f"{server.url}/v1/organization/projects/proj_default/service_accounts"
-    account = httpx.post(accounts, headers=admin, json={"name": "reads"}).json()
-    key = httpx.post(
-        f"{accounts}/{account['id']}/api_keys",
-        headers=admin,
-        json={"scopes": ["api.fine_tuning.read", "api.files.read"]},
-    ).json()
-    visitor.post("/ui/sign-in", data={"key": key["value"]})
+    account = httpx.post(accounts, headers=admin, json={"name": "restricted"}).json()
+    keys = f"{accounts}/{account['id']}/api_keys"
+    return httpx.post(keys, headers=admin, json={"scopes": scopes}).json()["value"]
+
+
+def test_a_key_that_sees_no_files_can_name_one(server, api, visitor: httpx.Client, training_file):
+    """A key that may create jobs and see nothing gets a form without lists, which works."""
+    tuned = server.add_tuned_model()
+    visitor.post("/ui/sign-in", data={"key": restricted_key(server, "api.fine_tuning.write")})
+    page = visitor.get(NEW).text
+    assert training_file not in page
+    assert tuned not in page
+    assert 'type="file"' not in page
+    typed = filled_in(page) | {"training_file": training_file}
+    assert made(visitor.post(NEW, data=typed))
+
+
+def test_a_key_that_may_not_create_is_told(server: Server, visitor: httpx.Client):
+    """A key without the scope sees why, and makes nothing."""
+    key = restricted_key(server, "api.fine_tuning.read", "api.files.read")
+    visitor.post("/ui/sign-in", data={"key": key})
     page = visitor.get("/ui/files").text
     assert "data-upload" not in page
     for answer in (

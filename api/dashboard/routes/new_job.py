@@ -193,11 +193,6 @@ async def _page(
     snippets: dict[str, str] | None = None,
 ) -> Page:
     bases = [base for base in services.catalog.all() if base.task == "generate"]
-    tuned = [
-        model.id
-        for model in (await models.list_models(services, caller)).data
-        if TunedModelName.parse(model.id) is not None
-    ]
     problem = next(iter(draft.problems.values()), None)
     model = draft.value("model") or (bases[0].name if bases else "")
     return render(
@@ -208,7 +203,7 @@ async def _page(
         told=told,
         snippets=snippets,
         bases=[(base, await least_bytes(services, base)) for base in bases],
-        tuned=tuned,
+        tuned=await _tuned(services, caller),
         files=await _files(services, caller, draft),
         bounds=job_form.bounds(max_rank=services.settings.max_lora_rank),
         numbers=job_form.NUMBERS,
@@ -220,6 +215,14 @@ async def _page(
         limits=job_form.limits(),
         least_examples=MIN_EXAMPLES["training"],
     )
+
+
+async def _tuned(services: Services, caller: Caller) -> list[str]:
+    """Return the tuned models to go on from, as far as the key may see models."""
+    if "api.model.read" not in caller.scopes:
+        return []
+    listed = await models.list_models(services, caller)
+    return [model.id for model in listed.data if TunedModelName.parse(model.id) is not None]
 
 
 async def _files(services: Services, caller: Caller, draft: Draft) -> list[File] | None:
