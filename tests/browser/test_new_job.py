@@ -66,6 +66,18 @@ def test_what_is_wrong_is_linked(open_page: OpenPage, project: SampleProject):
     watched.complaints.clear()  # Chromium calls a status of 400 an error
 
 
+def test_an_estimate_without_a_server_is_told(open_page: OpenPage, project: SampleProject):
+    """Where the server cannot be reached, the form says so and stays as it was."""
+    watched = open_page(f"{NEW}?training_file={project.file}")
+    page = watched.page
+    page.get_by_label("Epochs").fill("7")
+    page.context.set_offline(True)
+    press(page, "Estimate")
+    expect(page.locator("#answer")).to_contain_text("The server did not answer")
+    expect(page.get_by_label("Epochs")).to_have_value("7")
+    watched.complaints.clear()
+
+
 def test_only_what_was_chosen_is_asked(open_page: OpenPage):
     """The share and the file to validate with are asked for where somebody wants one."""
     page = open_page(NEW).page

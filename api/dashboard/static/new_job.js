@@ -1,4 +1,5 @@
-// The form of a job: files go up at once where they are chosen or dropped, and become the choice.
+// The form of a job: files go up at once where they are chosen or dropped, and become the choice; and what is
+// told beside it when the server does not answer.
 "use strict";
 
 for (const zone of document.querySelectorAll("[data-upload-into]")) {
@@ -28,3 +29,12 @@ function choose(field, file) {
   field.value = file.id;
   field.focus();
 }
+
+document.addEventListener("htmx:error", (event) => {
+  const form = event.target.closest("[data-offline]");
+  if (!form || !event.detail.ctx) return;
+  const told = document.createElement("p");
+  told.className = "error";
+  told.textContent = form.dataset.offline;
+  document.getElementById("answer").replaceChildren(told);
+});
