@@ -11,7 +11,17 @@ from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
 from api.dashboard.guard import SessionRequired, SignInNeeded, signed_in_of, with_page_headers
 from api.dashboard.pages import error_page, to_sign_in
-from api.dashboard.routes import events, files, job, jobs, new_job, playground, report, sign_in
+from api.dashboard.routes import (
+    compare,
+    events,
+    files,
+    job,
+    jobs,
+    new_job,
+    playground,
+    report,
+    sign_in,
+)
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -60,6 +70,7 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             job.pause,
             job.resume,
             events.events,
+            compare.show,
             playground.show,
             playground.act,
             playground.answer,

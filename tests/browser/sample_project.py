@@ -52,6 +52,8 @@ class SampleProject:
             f"/ui/jobs/{self.job}/cancel",
             f"/ui/jobs/{self.trained}",
             f"/ui/jobs/{self.running}?show=steps",
+            "/ui/compare",
+            f"/ui/compare?jobs={self.trained},{self.running},{self.job}",
             "/ui/jobs/new",
             f"/ui/jobs/new?like={self.job}",
             f"/ui/jobs/{self.reported}/report",

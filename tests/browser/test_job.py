@@ -91,12 +91,15 @@ def test_a_job_that_runs_stays_up_to_date(server, open_page: OpenPage, project: 
 
 
 def test_a_list_stays_up_to_date(server, open_page: OpenPage, project: SampleProject):
-    """A job that is over says so in its row by itself."""
+    """A job that is over says so in its row by itself; what was chosen in others stays so."""
     page = open_page("/ui/jobs").page
     row = page.locator(f"#row-{project.ending}")
     expect(row.get_by_text("Running")).to_be_visible()
+    chosen = page.locator(f"#row-{project.trained}").get_by_role("checkbox")
+    chosen.check()
     tell(server, project.ending, 202, status="cancelled")
     expect(row.get_by_text("Cancelled")).to_be_visible()
+    expect(chosen).to_be_checked()
 
 
 def test_a_lost_connection_is_said(open_page: OpenPage):
@@ -123,3 +126,15 @@ def test_cancelling_asks_first(open_page: OpenPage, project: SampleProject):
 
 def _began_with(pattern: str):
     return re.compile(f"^{pattern}")
+
+
+def test_jobs_are_chosen_in_the_list_and_laid_over_each_other(
+    open_page: OpenPage, project: SampleProject
+):
+    """Each has a curve of its own in every chart."""
+    page = open_page("/ui/jobs").page
+    for job_id in (project.trained, project.running):
+        page.locator(f"#row-{job_id}").get_by_role("checkbox").check()
+    page.get_by_role("button", name="Lay over each other").click()
+    expect(chart(page, "grad_norm").locator(".u-series")).to_have_count(3)
+    expect(chart(page, "loss").locator(".u-series")).to_have_count(5)
