@@ -82,7 +82,7 @@ fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 
 test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then training and real engines
 	@$(call say,"Tests that train$(comma) with a real engine or the real base model")
-	$(PYTEST) -m "(training or engine or real_base) and not slow" -n 2 --dist loadfile --durations=10
+	$(PYTEST) -m "(training or engine or real_base) and not slow and not browser" -n 2 --dist loadfile --durations=10
 
 sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the application, loose and strict
 	$(BIN)/python -m tests.conformance.sdk_suite

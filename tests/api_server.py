@@ -23,7 +23,7 @@ from jobs.services import Services
 from jobs.store.jobs import Outcome
 from jobs.store.migrate import migrate
 from jobs.store.records import ModelRecord
-from jobs.store.store import open_store
+from jobs.store.store import Store, open_store
 from jobs.webhooks.sender import open_sender
 from schemas.bases import BaseModelInfo
 from schemas.fine_tuning import JobStatus
@@ -79,18 +79,23 @@ class Server:
 
     async def _publish(self, name: str, base: str) -> None:
         async with open_store(self.settings.effective_database_url) as store:
-            done = record(project_id=PROJECT)
-            await store.jobs.add(done, [])
-            model = ModelRecord(
-                name=name,
-                project_id=PROJECT,
-                organization_id="local",
-                base=base,
-                adapter_id=new_id("adapter-"),
-                job_id=done.job.id,
-                created_at=1,
-            )
-            await store.jobs.change(done.job.id, lambda found: Outcome(record=found, model=model))
+            await publish(store, name, base=base, adapter_id=new_id("adapter-"))
+
+
+async def publish(store: Store, name: str, *, base: str, adapter_id: str) -> None:
+    """Let a tuned model answer to a name, as a worker does at the end of a job."""
+    done = record(project_id=PROJECT)
+    await store.jobs.add(done, [])
+    model = ModelRecord(
+        name=name,
+        project_id=PROJECT,
+        organization_id="local",
+        base=base,
+        adapter_id=adapter_id,
+        job_id=done.job.id,
+        created_at=1,
+    )
+    await store.jobs.change(done.job.id, lambda found: Outcome(record=found, model=model))
 
 
 def catalog(engine: FakeEngine, *, directory: Path = Path("/nowhere")) -> Catalog:
