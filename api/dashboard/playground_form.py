@@ -133,7 +133,8 @@ class PlaygroundForm(Schema):
 def read_form(fields: Mapping[str, str]) -> PlaygroundForm:
     """Return what a browser sent, whatever that is; columns without a model are left out."""
     numbers = [n for n in range(1, COLUMNS + 1) if fields.get(f"model_{n}", "").strip()]
-    return _form([_column(fields, n, fields[f"model_{n}"]) for n in numbers], fields)
+    columns = [_column(fields, n, fields[f"model_{n}"]) for n in numbers]
+    return _form(columns, fields, _example(fields))
 
 
 def read_link(query: MultiDict[str]) -> PlaygroundForm | None:
@@ -143,7 +144,7 @@ def read_link(query: MultiDict[str]) -> PlaygroundForm | None:
     single: dict[str, str] = {name: values[-1] for name, values in fields.items()}
     asked: dict[str, str] = {name: single[name] for name in ("job", "example") if name in single}
     columns = [_column(single, n, name) for n, name in enumerate(names, start=1)]
-    return _form(columns, asked) if columns else None
+    return _form(columns, {}, asked) if columns else None
 
 
 def settings_of(column: Column) -> Json:
@@ -201,7 +202,9 @@ def as_python(body: Json, *, base_url: str) -> str:
     )
 
 
-def _form(columns: Sequence[Column], fields: Mapping[str, str]) -> PlaygroundForm:
+def _form(
+    columns: Sequence[Column], fields: Mapping[str, str], example: Mapping[str, str]
+) -> PlaygroundForm:
     return PlaygroundForm(
         columns=list(columns) or [Column(model="")],
         system=_lines(fields.get("system", "")),
@@ -209,10 +212,18 @@ def _form(columns: Sequence[Column], fields: Mapping[str, str]) -> PlaygroundFor
         keep=bool(fields.get("keep")),
         context=fields.get("context", ""),
         tools=fields.get("tools", ""),
-        job=fields.get("job", "").strip(),
-        example=fields.get("example", "").strip(),
+        **example,
         compare=fields.get("compare", "first"),
     )
+
+
+def _example(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return which example the page is to show: the chosen one, the one after the loaded one, or that."""
+    names = ("job", "example") if fields.get("do") == "load" else ("loaded_job", "loaded_example")
+    job, number = (fields.get(name, "").strip() for name in names)
+    if fields.get("do") == "next" and number.isdecimal():
+        number = str(int(number) + 1)
+    return {"job": job, "example": number}
 
 
 def _column(fields: Mapping[str, str], number: int, model: str) -> Column:

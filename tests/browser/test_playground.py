@@ -125,6 +125,20 @@ def test_a_server_that_is_gone_loses_no_prompt(page: Page):
     expect(page.locator("#prompt")).to_have_value("hi")
 
 
+def test_signing_in_anew_loses_no_prompt(page: Page, server):
+    """Where the session is over, a column says so; it goes on once somebody signed in in another tab."""
+    page.context.clear_cookies()
+    ask(page, "say still here")
+    expect(column(page, "A").locator(".failure")).to_contain_text("Your session is over")
+    other = page.context.new_page()
+    other.goto("/ui/sign-in")
+    other.fill("#key", server.key)
+    other.click("main button")
+    other.close()
+    column(page, "A").get_by_role("button", name="Ask again").click()
+    expect(column(page, "A").locator(".said")).to_have_text("still here")
+
+
 def test_an_answer_that_breaks_off_is_told(page: Page):
     """A stream without its end is no answer, however much of it came."""
     ask(page, "break")

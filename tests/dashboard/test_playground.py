@@ -202,6 +202,42 @@ def test_an_example_is_loaded_with_its_reference(server: Server, submit):
     assert server.engine.requests[-1]["tools"][0]["function"]["name"] == "balance"
 
 
+def test_the_next_example_is_a_click_away(server: Server, submit):
+    """The example after the one that is loaded, whatever the fields to choose one hold."""
+    job = upload_job(server, example("first", "1"), example("second", "2"))
+    loaded = {"loaded_job": job, "loaded_example": "1"}
+    page = submit("next", "nano", **loaded, job="other", example="9")
+    assert "second</textarea>" in page
+    page = submit("ask", "nano", **loaded, prompt="first", job="other", example="2")
+    assert "Reference answer of example 1" in page
+
+
+def test_the_job_of_the_tuned_model_is_offered(server: Server, reader: httpx.Client):
+    """Beside a tuned model one need not know which job it is of, nor beside a base see any."""
+    tuned = server.add_tuned_model(suffix="offered")
+    assert re.search(r'id="job" name="job" value="ftjob-', reader.get(f"{PAGE}?model={tuned}").text)
+    assert 'id="job" name="job" value=""' in reader.get(f"{PAGE}?model=nano").text
+
+
+def test_a_column_counts_against_the_limits(server: Server, reader: httpx.Client, token: str):
+    """What a column asks is limited as the project's keys are, and the refusal says how long to wait."""
+    project = f"{server.url}/v1/organization/projects/proj_default/rate_limits/rl-meta%2FNano-2"
+    admin = {"authorization": f"Bearer {server.admin_key}"}
+    limit = {"max_requests_per_1_minute": 1}
+    assert httpx.post(project, json=limit, headers=admin).status_code == 200
+    headers = {"x-csrf-token": token}
+    asked = question(model="meta/Nano-2")
+
+    def ask() -> httpx.Response:
+        return reader.post(f"{PAGE}/answers", json=asked, headers=headers)
+
+    eventually(lambda: ask().status_code == 429)
+    refused = ask()
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert int(refused.headers["retry-after"]) > 0
+    httpx.post(project, json={"max_requests_per_1_minute": 2**31 - 1}, headers=admin)
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [("3", "fewer than 3 examples"), ("0", "example"), ("x", "example"), ("1", "weight of 0")],

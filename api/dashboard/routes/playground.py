@@ -115,7 +115,7 @@ async def act(
     if fields.get("do") == "ask":
         return await _answered(request, services, caller, form)
     form = _changed(form, fields.get("do", ""))
-    return await _page(request, services, caller, form, fills=fields.get("do") == "load")
+    return await _page(request, services, caller, form, fills=fields.get("do") in {"load", "next"})
 
 
 @post(
@@ -161,6 +161,7 @@ async def _page(
         pieces=_pieces(form, told, question),
         turns={number: _turns(form, each) for number, each in enumerate(form.columns)},
         question=question,
+        suggested=await _suggested(services, caller, form),
         reference=written(question.reference) if question else "",
         load_error=load_error,
         link=form.link(PATH),
@@ -318,6 +319,15 @@ async def _choices(services: Services, caller: Caller) -> Choices:
         elif base.name == model.id and base.task == "generate":
             bases.append(model.id)
     return Choices(tuned=tuned[:_OFFERED], bases=bases)
+
+
+async def _suggested(services: Services, caller: Caller, form: PlaygroundForm) -> str:
+    """Return the job of the first tuned model among the columns, where it is the caller's; else nothing."""
+    for column in form.columns:
+        record = await services.askable.find(column.model, project_id=caller.project_id)
+        if record is not None and record.project_id == caller.project_id:
+            return record.job_id
+    return ""
 
 
 async def _first(services: Services, caller: Caller) -> PlaygroundForm:

@@ -137,12 +137,8 @@
   }
 
   async function stream(column, body, signal, begun) {
-    const response = await fetch(form.dataset.answers, {
-      method: "POST",
-      signal,
-      headers: { "content-type": "application/json", "x-csrf-token": csrfToken, accept: "text/event-stream" },
-      body: JSON.stringify(body),
-    });
+    let response = await post(body, signal);
+    if (response.status === 403 && (await renewToken())) response = await post(body, signal);
     begun();
     if (!response.ok) throw await failureOf(response);
     column.state(words.streaming);
@@ -153,6 +149,21 @@
     }
     if (!isWhole) throw new Failure(words.broken);
     finish(column);
+  }
+
+  let token = null;
+
+  function post(body, signal) {
+    const headers = { "content-type": "application/json", "x-csrf-token": token ?? csrfToken, accept: "text/event-stream" };
+    return fetch(form.dataset.answers, { method: "POST", signal, headers, body: JSON.stringify(body) });
+  }
+
+  // Whoever signed in anew in another tab has another token, and keeps what was typed here.
+  async function renewToken() {
+    const page = new DOMParser().parseFromString(await (await fetch(form.action)).text(), "text/html");
+    const former = token ?? csrfToken;
+    token = page.querySelector('meta[name="csrf-token"]').content;
+    return token !== former;
   }
 
   async function* payloadsOf(bytes) {
@@ -432,9 +443,9 @@
         if (value && value !== "text") query.set(`${name}_${place + 1}`, value);
       }
     });
-    if (form.job.value && form.example.value) {
-      query.set("job", form.job.value);
-      query.set("example", form.example.value);
+    if (form.loaded_job) {
+      query.set("job", form.loaded_job.value);
+      query.set("example", form.loaded_example.value);
     }
     find("link").href = `${form.getAttribute("action")}?${query}`;
   }
