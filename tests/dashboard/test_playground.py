@@ -174,6 +174,8 @@ def test_a_conversation_goes_on_in_each_column(server: Server, submit):
     ]
     assert said(page)[0] == "two"
     assert "<b>Assistant</b> one" in page
+    more = submit("add", "nano", keep="1", last_1=last)
+    assert "<b>Assistant</b> one" in more
 
 
 def test_an_example_is_loaded_with_its_reference(server: Server, submit):

@@ -159,7 +159,7 @@ async def _page(
         choices=await _choices(services, caller),
         told={each.column: each for each in told},
         pieces=_pieces(form, told, question),
-        turns={number: _turns(form, each) for number, each in enumerate(form.columns)},
+        turns=_turns(form, answered={each.column for each in told}),
         question=question,
         suggested=await _suggested(services, caller, form),
         reference=written(question.reference) if question else "",
@@ -216,15 +216,17 @@ def _gone_on(form: PlaygroundForm, column: Column, told: Told) -> Column:
     return column.model_copy(update={"turns": json.dumps(turns), "last": json.dumps(last)})
 
 
-def _turns(form: PlaygroundForm, column: Column) -> list[tuple[str, str]]:
-    """Return who said what in a column before its latest answer."""
-    if not form.keep:
-        return []
-    latest = column.messages("last")[:-1]
-    return [
-        (str(each.get("role")), each.get("content") or as_json(each.get("tool_calls")))
-        for each in [*column.messages("turns"), *latest]
-    ]
+def _turns(form: PlaygroundForm, *, answered: set[int]) -> dict[int, list[tuple[str, str]]]:
+    """Return who said what in each column's conversation; the latest answer has its own place where it is new."""
+    turns = {}
+    for number, column in enumerate(form.columns if form.keep else []):
+        latest = column.messages("last")
+        shown = [*column.messages("turns"), *(latest[:-1] if number in answered else latest)]
+        turns[number] = [
+            (str(each.get("role")), each.get("content") or as_json(each.get("tool_calls")))
+            for each in shown
+        ]
+    return turns
 
 
 def _changed(form: PlaygroundForm, act: str) -> PlaygroundForm:

@@ -250,7 +250,7 @@
     if (column.usage) {
       const { prompt_tokens: read, completion_tokens: written } = column.usage;
       column.fact("tokens", `${number(read, 0)} + ${number(written, 0)}`);
-      if (written > 1) column.fact("rate", number(((written - 1) * 1000) / (ended - column.first), 1));
+      if (written > 1 && ended - column.first > 5) column.fact("rate", number(((written - 1) * 1000) / (ended - column.first), 1));
     }
     column.fact("finish", column.finished ?? "–");
     column.state(words.done);
