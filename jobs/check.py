@@ -1,8 +1,6 @@
 """What a training job would make of a file, found and shown without a server: `retune check`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
@@ -12,40 +10,23 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from jobs.dataset import Problem, examine_file, failure_of, read_examples
+from jobs.dataset import Problem, examine_file, failure_of
 from jobs.dataset_report import DatasetReport, counted
 from jobs.hyperparameters import Resolved, TrainingFile, count_steps, resolve
 from jobs.lora_layers import layers_of
-from jobs.rendering import Renderer, Row
+from jobs.rendering import Renderer
+from jobs.seeing import seen
 from jobs.terminal_text import visible, without_middle
 from schemas.bases import BaseModelInfo
 from schemas.errors import JobFailure
 from schemas.fine_tuning import Hyperparameters
+from schemas.seen_examples import SeenExample
 
 _SHOWN_PROBLEMS: Final = 10
 _SHOWN_CHARACTERS: Final = 700
 """Of a stretch of text; what is longer loses its middle."""
 _BAR: Final = 40
 """Characters of the histogram's longest bar."""
-_SEARCHED_EXAMPLES: Final = 100
-"""Among which one to show is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Consecutive tokens of a row, as text."""
-
-    text: str
-    is_trained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """An example as the model sees it."""
-
-    example: int
-    """From 1."""
-    stretches: tuple[Stretch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +41,8 @@ class CheckReport:
     """What the job's error would say; None where it would train."""
     resolved: Resolved | None
     """How it would train."""
-    sample: Sample | None
+    sample: SeenExample | None
+    """The first example that trains."""
 
     @property
     def n_steps(self) -> int:
@@ -112,7 +94,7 @@ def check(
         problems=found.problems,
         failure=failure,
         resolved=resolved,
-        sample=None if found.problems else _sample(path, renderer, base.context_length),
+        sample=None if found.problems else next(seen(path, renderer, base.context_length), None),
     )
 
 
@@ -124,21 +106,6 @@ def print_report(report: CheckReport, console: Console) -> None:
             console.print(Padding(part, (1, 0, 0, 2)))
     if report.sample:
         console.print(_shown(report.sample))
-
-
-def _sample(path: Path, renderer: Renderer, context_length: int) -> Sample | None:
-    """Return the first example that trains."""
-    examples = enumerate(islice(read_examples(path), _SEARCHED_EXAMPLES), start=1)
-    for number, example in examples:
-        for row in renderer.rows(example, context_length):
-            return Sample(number, tuple(_stretches(row, renderer)))
-    return None
-
-
-def _stretches(row: Row, renderer: Renderer) -> Iterable[Stretch]:
-    places = groupby(zip(row.trained, row.token_ids, strict=True), key=lambda place: place[0])
-    for is_trained, stretch in places:
-        yield Stretch(renderer.decode([id for _, id in stretch]), is_trained)
 
 
 def _verdict(report: CheckReport) -> RenderableType:
@@ -212,7 +179,7 @@ def _plan(report: CheckReport) -> RenderableType | None:
     return Group(plan, *(Text(sentence, "dim") for sentence in told))
 
 
-def _shown(sample: Sample) -> RenderableType:
+def _shown(sample: SeenExample) -> RenderableType:
     text = Text()
     for stretch in sample.stretches:
         shown = visible(without_middle(stretch.text, longest=_SHOWN_CHARACTERS))

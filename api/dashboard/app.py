@@ -1,11 +1,12 @@
 """The dashboard as an application of its own beside the API: its own routes, its own way in, its own errors."""
 
 from collections.abc import Callable
+from typing import Final
 
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from api.bodies import ApiRequest, read_params
 from api.dashboard.assets import static_file
@@ -26,7 +27,41 @@ from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
 
-PATH = "/ui"
+PATH: Final = "/ui"
+_ROUTES: Final[list[ControllerRouterHandler]] = [
+    static_file,
+    sign_in.form,
+    sign_in.sign_in,
+    sign_in.sign_out,
+    sign_in.preferences,
+    jobs.home,
+    jobs.list_all,
+    new_job.form,
+    new_job.create,
+    new_job.estimate,
+    new_job.code,
+    new_job.upload,
+    new_job.name,
+    files.list_all,
+    files.upload,
+    files.show,
+    files.content,
+    files.delete,
+    job.show,
+    job.metrics,
+    job.metrics_file,
+    job.examples,
+    job.confirm_cancel,
+    job.cancel,
+    job.pause,
+    job.resume,
+    events.events,
+    compare.show,
+    playground.show,
+    playground.act,
+    playground.answer,
+    report.show,
+]
 
 
 def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
@@ -43,39 +78,7 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
         return opened[0]
 
     pages = Litestar(
-        route_handlers=[
-            static_file,
-            sign_in.form,
-            sign_in.sign_in,
-            sign_in.sign_out,
-            sign_in.preferences,
-            jobs.home,
-            jobs.list_all,
-            new_job.form,
-            new_job.create,
-            new_job.estimate,
-            new_job.code,
-            new_job.upload,
-            new_job.name,
-            files.list_all,
-            files.upload,
-            files.show,
-            files.content,
-            files.delete,
-            job.show,
-            job.metrics,
-            job.metrics_file,
-            job.confirm_cancel,
-            job.cancel,
-            job.pause,
-            job.resume,
-            events.events,
-            compare.show,
-            playground.show,
-            playground.act,
-            playground.answer,
-            report.show,
-        ],
+        route_handlers=_ROUTES,
         dependencies={
             "services": Provide(services, sync_to_thread=False),
             "sessions": Provide(sessions, sync_to_thread=False),

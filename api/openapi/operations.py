@@ -63,6 +63,10 @@ _FINE_TUNING: Final = Family(
             "Return a job's losses, accuracies and speed as curves, thinned out for a chart.",
             is_extension=True,
         ),
+        "GET /v1/fine_tuning/jobs/{job_id}/examples": Operation(
+            "Show the first examples as the model sees them, with the tokens marked that it learns from.",
+            is_extension=True,
+        ),
         "POST /v1/fine_tuning/jobs/{job_id}/cancel": Operation(
             "Cancel a job; its device is free within seconds.", "fine_tuning.jobs.cancel"
         ),

@@ -11,6 +11,7 @@ from jobs import fine_tuning
 from jobs.curves import curves_of
 from jobs.dry_run import dry_run
 from jobs.keys import Caller
+from jobs.seen_examples import seen_examples
 from jobs.services import Services
 from jobs.store.job_filter import JobFilter
 from schemas.base import CursorPage, Metadata, Page, Schema
@@ -27,6 +28,7 @@ from schemas.fine_tuning import (
     ModelLimits,
 )
 from schemas.fine_tuning_requests import JobCreate
+from schemas.seen_examples import SeenExamples
 
 
 class ListNewest(Schema):
@@ -150,6 +152,15 @@ class FineTuning(Controller):
         caller: NamedDependency[Caller],
     ) -> Curves:
         return await curves_of(services, caller, job_id, points=params.points)
+
+    @get("/{job_id:str}/examples")
+    async def examples(
+        self,
+        job_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> SeenExamples:
+        return await seen_examples(services, caller, job_id)
 
     @post("/{job_id:str}/cancel", status_code=200)
     async def cancel(

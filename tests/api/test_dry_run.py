@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 
 from jobs import events
 from jobs.bases.catalog import NANO_DIRECTORY, Catalog
@@ -193,3 +193,23 @@ async def _grow(settings: Settings, file_id: str) -> None:
     ):
         larger = update(files).where(files.c.id == file_id).values(bytes=MAX_BYTES + 1)
         await connection.execute(larger)
+
+
+def test_a_job_shows_what_the_model_sees(dry):
+    """The first examples with the answer marked as learned; a file that was deleted has none to show."""
+    client, _ = dry
+    file_id = client.files.create(
+        file=("a.jsonl", (GOOD + "\n").encode() * 12), purpose="fine-tune"
+    ).id
+    job = client.fine_tuning.jobs.create(model="retune-nano", training_file=file_id)
+    path = f"/fine_tuning/jobs/{job.id}/examples"
+    seen = client.get(path, cast_to=dict)
+    assert (seen["training_file"], seen["model"]) == (file_id, "retune-nano")
+    assert [example["example"] for example in seen["data"]] == [1, 2, 3]
+    read, learned = seen["data"][0]["stretches"]
+    assert (read["is_trained"], learned["is_trained"]) == (False, True)
+    assert learned["text"].startswith("b")
+    client.fine_tuning.jobs.cancel(job.id)
+    client.files.delete(file_id)
+    with pytest.raises(NotFoundError):
+        client.get(path, cast_to=dict)

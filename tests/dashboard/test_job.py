@@ -185,6 +185,14 @@ def test_the_file_of_numbers_has_them_all(reader: httpx.Client, running: str):
     assert float(rows[9]["valid_loss"]) > 0
 
 
+def test_examples_that_cannot_be_shown_say_why(server: Server, reader: httpx.Client):
+    """Of a file that is gone, and of a base whose files cannot be read, with a way on."""
+    gone = reader.get(f"/ui/jobs/{server.add_job(status='failed')}/examples")
+    assert gone.status_code == 404
+    assert "file-train" in gone.text
+    assert "?show=problems#messages" in gone.text
+
+
 @pytest.fixture(scope="module")
 def theirs(server: Server) -> str:
     """A job of another project."""
@@ -199,7 +207,7 @@ def theirs(server: Server) -> str:
     return asyncio.run(added())
 
 
-@pytest.mark.parametrize("what", ["", "/metrics", "/metrics.csv", "/cancel"])
+@pytest.mark.parametrize("what", ["", "/metrics", "/metrics.csv", "/cancel", "/examples"])
 def test_anothers_job_is_not_there(reader: httpx.Client, theirs: str, what):
     """A job of another project is no job, on no page."""
     assert reader.get(f"/ui/jobs/{theirs}{what}").status_code == 404
@@ -230,3 +238,6 @@ def test_who_may_only_read_is_offered_nothing_else(server: Server, visitor: http
     assert f"/ui/jobs/{job_id}/cancel" not in shown
     assert act(visitor, job_id, "cancel").status_code in {401, 403}
     assert "Queued" in page(visitor, job_id)
+    examples = visitor.get(f"/ui/jobs/{job_id}/examples")
+    assert examples.status_code in {401, 403}
+    assert "api.files.read" in examples.text

@@ -14,9 +14,11 @@ from jobs import fine_tuning
 from jobs.curves import csv_of, curves_of
 from jobs.keys import Caller
 from jobs.lifecycle import is_terminal
+from jobs.seen_examples import seen_examples
 from jobs.services import Services
 from schemas.base import Schema
 from schemas.curves import Curves
+from schemas.errors import ApiError
 from schemas.fine_tuning import Event, Job
 
 PATH: Final = "/ui/jobs/{job_id:str}"
@@ -119,6 +121,31 @@ async def metrics_file(
     content = await csv_of(services, caller, job_id)
     headers = {"content-disposition": f'attachment; filename="{job_id}.csv"'}
     return Response(content, headers=headers, media_type="text/csv")
+
+
+@get(PATH + "/examples")
+async def examples(
+    request: ApiRequest,
+    job_id: FromPath[str],
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Page:
+    """Show the first examples as the model sees them; where that cannot be done, say why."""
+    caller.ensure_may("api.fine_tuning.read")
+    job = await fine_tuning.get(services, caller, job_id)
+    seen, refused = None, None
+    try:
+        seen = await seen_examples(services, caller, job_id)
+    except ApiError as exc:
+        refused = exc
+    return render(
+        request,
+        "job_examples.html",
+        status_code=refused.status if refused else 200,
+        job=job,
+        seen=seen,
+        refused=refused,
+    )
 
 
 @get(PATH + "/cancel")
