@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -189,25 +190,26 @@ def test_votes_become_a_file_for_preference_tuning(page: Page):
 
 
 def test_columns_come_and_go(page: Page):
-    """Columns are added, up to four, and removed without losing the answers of the others; the link follows."""
+    """Columns are added, and removed, without losing the answers of the others."""
     ask(page, "hi")
     expect(column(page, "A").locator(".said")).to_have_text(HELLO)
     page.get_by_role("button", name="Add a column").click()
     page.get_by_role("button", name="Remove column B").click()
     expect(page.locator(".column:visible")).to_have_count(2)
     expect(column(page, "A").locator(".said")).to_have_text(HELLO)
-    assert page.locator("#link").get_attribute("href") == "/ui/playground?model=nano&model=nano"
 
 
-def test_code_comes_without_leaving_the_answers(page: Page, server):
+def test_code_comes_without_leaving_the_answers(page: Page, project: SampleProject, server):
     """The code of all columns is swapped in beside the answers that are there."""
     ask(page, "hi")
     expect(column(page, "A").locator(".said")).to_have_text(HELLO)
-    page.get_by_text("Link and code").click()
-    page.get_by_role("button", name="Show as code").click()
+    page.locator(".share summary").click()
+    page.get_by_role("button", name="Show link and code").click()
     expect(page.locator("#code pre").first).to_contain_text("client.chat.completions.create(")
     expect(column(page, "A").locator(".said")).to_have_text(HELLO)
     assert server.key not in page.locator("#code").inner_text()
+    link = page.get_by_role("link", name="Link to these settings").get_attribute("href")
+    assert link == f"/ui/playground?model=nano&model={quote(project.tuned_model)}"
 
 
 def test_answers_keep_nobody_out(open_page: OpenPage, project: SampleProject, look):

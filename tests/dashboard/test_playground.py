@@ -263,7 +263,7 @@ def test_an_example_that_is_none_is_told(server: Server, submit, number, words):
 
 def test_the_link_and_the_code_hold_what_they_say(submit, server: Server):
     """The link has models and settings and no word of the prompt; the code has the whole question and no key."""
-    page = submit("ask", "nano", "nano", prompt="say secret", seed_2="7", stop_2="a\r\n\\n")
+    page = submit("code", "nano", "nano", prompt="say secret", seed_2="7", stop_2="a\r\n\\n")
     query = parse_qs(urlsplit(unescape(re.findall(r'id="link" href="(.*?)"', page)[0])).query)
     assert query == {"model": ["nano", "nano"], "seed_2": ["7"], "stop_2": ["a\r\n\\n"]}
     code = unescape(submit("code", "nano", prompt="it's", max_tokens_1="5", format_1="json_object"))

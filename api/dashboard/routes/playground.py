@@ -164,7 +164,6 @@ async def _page(
         suggested=await _suggested(services, caller, form),
         reference=written(question.reference) if question else "",
         load_error=load_error,
-        link=form.link(PATH),
         n_columns=COLUMNS,
         formats=FORMATS,
         compared=COMPARED,
@@ -359,6 +358,7 @@ def _code(request: ApiRequest, form: PlaygroundForm) -> Page:
         request,
         "playground_code.html",
         fragment=is_fragment(request),
+        link=form.link(PATH),
         snippets=[_snippet(form, each, base_url) for each in form.columns],
     )
 

@@ -5,7 +5,6 @@
   const form = document.getElementById("playground");
   if (!form) return;
   const words = document.getElementById("words").dataset;
-  const SETTINGS = ["temperature", "top_p", "max_tokens", "seed", "stop", "format"];
   const SLOW_MS = 3000;
   const MOST_TOKENS = 1500; // of a text that is compared: the cost grows with the square
 
@@ -432,24 +431,6 @@
     URL.revokeObjectURL(link.href);
   }
 
-  // A link with the settings and without a word of the prompt.
-
-  function updateLink() {
-    const query = new URLSearchParams();
-    for (const column of shown()) query.append("model", column.field("model").value);
-    shown().forEach((column, place) => {
-      for (const name of SETTINGS) {
-        const { value } = column.field(name);
-        if (value && value !== "text") query.set(`${name}_${place + 1}`, value);
-      }
-    });
-    if (form.loaded_job) {
-      query.set("job", form.loaded_job.value);
-      query.set("example", form.loaded_example.value);
-    }
-    find("link").href = `${form.getAttribute("action")}?${query}`;
-  }
-
   // Buttons and keys.
 
   const acts = {
@@ -472,12 +453,8 @@
     if (!acts[name]) return; // the server's: it renders the page anew
     event.preventDefault();
     acts[name](place);
-    updateLink();
   });
-  form.addEventListener("change", (event) => {
-    updateLink();
-    if (event.target === form.compare) mark();
-  });
+  form.compare.addEventListener("change", mark);
   form.addEventListener("invalid", (event) => {
     const details = event.target.closest("details");
     if (details) details.open = true;
