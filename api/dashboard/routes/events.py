@@ -20,7 +20,7 @@ from jobs.services import Services
 from schemas.base import Schema
 
 _LOOK_EVERY: Final = 1.0
-_STREAM_SECONDS: Final = 20.0
+_STREAM_SECONDS: Final = 10.0
 _REOPEN_MILLISECONDS: Final = 1000
 
 Look = Callable[[], Awaitable[str]]

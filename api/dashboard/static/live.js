@@ -2,14 +2,15 @@
 "use strict";
 
 (() => {
-  const QUIET_AFTER = 30_000; // a stream ends, or says something, within 20 s
+  const QUIET_AFTER = 20_000; // a stream ends, or says something, within 10 s
   const LATE_AFTER = 5_000;
   const POLL_EVERY = 5_000; // where streams do not get through
+  const STALE_AFTER = 60_000; // "2 minutes ago" is wrong by then, even where nothing changed
   const region = () => document.getElementById("live"); // without `data-live` nothing will change any more
   const banner = document.getElementById("offline");
   let source = null;
   let heard = Date.now();
-  let asked = 0;
+  let asked = Date.now();
 
   const isSilent = () => !source || source.readyState !== EventSource.OPEN;
 
@@ -43,6 +44,7 @@
   function look() {
     if (document.hidden) return;
     if (!region().dataset.live) return close();
+    if (Date.now() - asked > STALE_AFTER) refresh();
     const silence = Date.now() - heard;
     if (silence > (isSilent() ? LATE_AFTER : QUIET_AFTER)) {
       banner.hidden = false;
