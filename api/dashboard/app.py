@@ -18,6 +18,7 @@ from api.dashboard.routes import (
     files,
     job,
     jobs,
+    keys,
     new_job,
     playground,
     report,
@@ -61,6 +62,12 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     playground.act,
     playground.answer,
     report.show,
+    keys.list_all,
+    keys.create,
+    keys.confirm_rotate,
+    keys.rotate,
+    keys.confirm_revoke,
+    keys.revoke,
 ]
 
 

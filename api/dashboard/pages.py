@@ -17,7 +17,7 @@ from api.bodies import ApiRequest
 from api.dashboard.assets import asset_url
 from api.dashboard.guard import SIGN_IN, SignInNeeded, find_signed_in, read_cookies
 from api.dashboard.messages import LANGUAGES, NAMES, Messages, choose_language
-from schemas.errors import ApiError
+from schemas.errors import ApiError, MissingScope
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,12 @@ Theme = Literal["system", "light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 LANGUAGE_COOKIE: Final = "retune_language"
 THEME_COOKIE: Final = "retune_theme"
-NAVIGATION: Final = ("jobs", "playground", "files")
+NAVIGATION: Final = ("jobs", "playground", "files", "keys")
 """The pages that there are, in the order of the bar at the top."""
-HOME: Final = "/ui/jobs"
+ADMIN_NAVIGATION: Final = ("keys",)
+"""Those that an admin key opens: it has no project, and the others show one."""
+HOME: Final = "/ui/"
+"""From where each goes on to their first page."""
 
 _LOCAL: Final = re.compile(r"/ui(/[\w\-./~%]*)?(\?[\w\-./~%=&,:+]*)?", re.ASCII)
 
@@ -91,6 +94,12 @@ class Reader:
         self.origin = str(request.base_url).rstrip("/")
 
     @property
+    def navigation(self) -> tuple[str, ...]:
+        """The pages that their key has something to see on."""
+        is_admin = self.signed_in is not None and self.signed_in.caller.is_admin
+        return ADMIN_NAVIGATION if is_admin else NAVIGATION
+
+    @property
     def csrf_token(self) -> str:
         """What their forms carry; empty where nobody is signed in."""
         return self.signed_in.csrf_token if self.signed_in else ""
@@ -128,7 +137,12 @@ def error_page(request: ApiRequest, exc: Exception) -> Page:
     status: int
     message: str | None
     code: str | None
+    reader = find_signed_in(request)
     match exc:
+        case MissingScope() if reader and reader.caller.is_admin and not is_fragment(request):
+            return render(request, "wants_project.html", status_code=403)
+        case MissingScope():
+            status, message, code = exc.status, exc.message, "missing_scope"
         case ApiError():
             status, message, code = exc.status, exc.message, exc.code
         case HTTPException(status_code=status) if status < 500:
@@ -151,7 +165,6 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "asset": asset_url,
-        "navigation": NAVIGATION,
         "languages": {each: NAMES[each] for each in LANGUAGES},
         "themes": THEMES,
     }

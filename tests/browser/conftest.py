@@ -67,6 +67,7 @@ def open_page(server, browser: Browser) -> Iterator[OpenPage]:
         theme: str = "light",
         width: int = 1200,
         signed_in: bool = True,
+        is_admin: bool = False,
         scripts: bool = True,
     ) -> Watched:
         context = browser.new_context(
@@ -81,7 +82,7 @@ def open_page(server, browser: Browser) -> Iterator[OpenPage]:
         _listen(watched, host=urlsplit(server.url).netloc)
         if signed_in:
             watched.page.goto("/ui/sign-in")
-            watched.page.fill("#key", server.key)
+            watched.page.fill("#key", server.admin_key if is_admin else server.key)
             watched.page.click("main button")
         watched.page.goto(path)
         return watched

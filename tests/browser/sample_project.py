@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import httpx
 from openai import OpenAI
 
 from schemas.report import Case, LeftOut, Report
@@ -42,6 +43,8 @@ class SampleProject:
     reported: str
     """Has a report, with hostile texts in it."""
     tuned_model: str
+    key: str
+    """Restricted, with a hostile name."""
 
     def paths(self) -> list[str]:
         """Return every page that is worth a look."""
@@ -62,7 +65,22 @@ class SampleProject:
             "/ui/files",
             f"/ui/files/{self.file}",
             f"/ui/playground?model=nano&model={self.tuned_model}&job={self.job}&example=1&seed_1=7",
+            "/ui/keys",
             "/ui/nowhere",
+        ]
+
+    def all_paths(self) -> dict[bool, list[str]]:
+        """Return them by whether they are an admin's."""
+        return {False: self.paths(), True: self.admin_paths()}
+
+    def admin_paths(self) -> list[str]:
+        """Return every page that an admin key opens."""
+        return [
+            "/ui/keys",
+            "/ui/keys?project=admin",
+            f"/ui/keys/{self.key}/revoke?project=proj_default",
+            f"/ui/keys/{self.key}/rotate?project=proj_default",
+            "/ui/jobs",
         ]
 
 
@@ -106,7 +124,18 @@ def fill(server: "Server") -> SampleProject:
         ending=ending,
         reported=add_report(server, _report(), file_id=files[0].id),
         tuned_model=server.add_tuned_model(suffix="bank"),
+        key=_add_key(server),
     )
+
+
+def _add_key(server: "Server") -> str:
+    made = httpx.post(
+        f"{server.url}/v1/organization/projects/proj_default/api_keys",
+        headers={"authorization": f"Bearer {server.admin_key}"},
+        json={"name": HARMFUL[1], "scopes": ["api.files.read"], "expires_in_seconds": 3600},
+    )
+    key_id: str = made.raise_for_status().json()["id"]
+    return key_id
 
 
 async def _train(server: "Server") -> list[str]:

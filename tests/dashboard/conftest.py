@@ -30,3 +30,12 @@ def reader(server, visitor: httpx.Client) -> httpx.Client:
     answer = visitor.post("/ui/sign-in", data={"key": server.key})
     assert answer.status_code == 303
     return visitor
+
+
+@pytest.fixture
+def administrator(server) -> Iterator[httpx.Client]:
+    """A browser that is signed in with an admin key."""
+    headers = {"sec-fetch-site": "same-origin", "accept": "text/html"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
+        assert client.post("/ui/sign-in", data={"key": server.admin_key}).status_code == 303
+        yield client

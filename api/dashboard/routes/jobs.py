@@ -52,10 +52,10 @@ class ListJobs(Schema):
         return self.tab != "all" or bool(self.search or self.base)
 
 
-@get("/ui")
-async def home() -> Redirect:
-    """Begin with the jobs."""
-    return Redirect(HOME, status_code=303)
+@get(HOME)
+async def home(caller: NamedDependency[Caller]) -> Redirect:
+    """Begin with the jobs; with an admin key, which has none, with the keys."""
+    return Redirect("/ui/keys" if caller.is_admin else "/ui/jobs", status_code=303)
 
 
 @get("/ui/jobs")

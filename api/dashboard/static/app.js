@@ -21,3 +21,9 @@ document.addEventListener("click", (event) => {
   event.preventDefault(); // without scripts the link leads to a page that asks the same
   document.getElementById(link.dataset.dialog).showModal();
 });
+
+// What a link fetched into a dialogue is a question: ask it.
+document.addEventListener("htmx:after:swap", (event) => {
+  const asks = event.target.closest?.("[data-asks]");
+  if (asks) document.getElementById("asked").showModal();
+});
