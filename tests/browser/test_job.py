@@ -138,3 +138,23 @@ def test_jobs_are_chosen_in_the_list_and_laid_over_each_other(
     page.get_by_role("button", name="Lay over each other").click()
     expect(chart(page, "grad_norm").locator(".u-series")).to_have_count(3)
     expect(chart(page, "loss").locator(".u-series")).to_have_count(5)
+
+
+def test_a_tab_that_nobody_sees_asks_nothing(open_page: OpenPage):
+    """Its stream is closed when it is hidden, and opened again when it is looked at."""
+    page = open_page("/ui/jobs").page
+    expect(page.locator("#live")).to_be_visible()
+
+    def turn(hidden: str) -> None:
+        page.evaluate(
+            f"Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+    def is_stream(asked) -> bool:
+        return "/ui/events" in asked.url
+
+    with page.expect_event("requestfailed", is_stream):
+        turn("true")
+    with page.expect_event("request", is_stream):
+        turn("false")

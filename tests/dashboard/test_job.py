@@ -132,6 +132,10 @@ def test_an_error_comes_with_advice(server: Server, reader: httpx.Client):
     ("report", "says"),
     [
         (job_report(), "exact match: 0.125 before, 0.75 after, on 8 examples"),
+        (
+            job_report(source="training_file"),
+            "These examples were learned from: they tell nothing of new ones.",
+        ),
         (JobReport(status="pending"), "waits for a worker"),
         (
             JobReport(status="skipped", reason="No example can be asked."),
