@@ -127,6 +127,14 @@ class Engines:
         """
         return await (await self._client(base)).count_running()
 
+    async def loaded(self, base: BaseModelInfo) -> set[str]:
+        """Return the ids of the adapters that the engine of `base` holds just now, whoever loaded them.
+
+        Raises:
+            ModelServerUnavailable: The engine is not there, or does not tell.
+        """
+        return await (await self._client(base)).list_adapters()
+
     async def unload(self, base_name: str, adapter_id: str) -> None:
         """Let the engine forget an adapter; an engine that does not run has forgotten it."""
         base = self._catalog.find(base_name)

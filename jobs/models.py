@@ -1,15 +1,19 @@
 """What a user can do with models."""
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
+from jobs import engine_states
+from jobs.engine_states import EngineLook
 from jobs.engines import AdapterRef, ChatTarget
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.store.records import ModelRecord
 from schemas.bases import BaseModelInfo, Task
 from schemas.errors import Forbidden, ModelNotFound, NotFound
-from schemas.models import Model, ModelDeleted, ModelList
+from schemas.ids import TunedModelName
+from schemas.models import Model, ModelDeleted, ModelDetails, ModelList
 
 _OWNER_OF_BASES: Final = "system"
 _NOT_ALLOWED: Final[dict[Task, str]] = {
@@ -18,8 +22,18 @@ _NOT_ALLOWED: Final[dict[Task, str]] = {
 }
 
 
-async def list_models(services: Services, caller: Caller) -> ModelList:
-    """Return the caller's tuned models, newest first, then the bases, then their aliases."""
+async def list_models(
+    services: Services, caller: Caller, *, with_details: bool = False
+) -> ModelList:
+    """Return the caller's tuned models, newest first, then the bases, then their aliases.
+
+    Args:
+        services: Open.
+        caller: Whose.
+        with_details: Whether to say what each is made of and whether it is at hand; asks every engine.
+    """
+    if with_details:
+        return ModelList(data=await _detailed(services, caller))
     tuned = [
         _tuned(services, record) for record in await services.store.models.all_of(caller.project_id)
     ]
@@ -30,6 +44,26 @@ async def list_models(services: Services, caller: Caller) -> ModelList:
         if (info := services.catalog.find(alias)) is not None
     ]
     return ModelList(data=[*tuned, *bases, *aliases])
+
+
+async def _detailed(services: Services, caller: Caller) -> list[Model]:
+    found = await engine_states.look(services)
+    shared: Mapping[str, int] | None = None
+    if "api.fine_tuning.read" in caller.scopes:
+        shared = await services.store.permissions.counts(owner=caller.project_id)
+    tuned = [
+        _tuned(services, record).model_copy(
+            update={"details": _tuned_details(services, record, found, shared)}
+        )
+        for record in await services.store.models.all_of(caller.project_id)
+    ]
+    names = [*(info.name for info in services.catalog.all()), *services.catalog.aliases()]
+    bases = [
+        _base(name, info).model_copy(update={"details": _base_details(info, found[info.name])})
+        for name in names
+        if (info := services.catalog.find(name)) is not None
+    ]
+    return [*tuned, *bases]
 
 
 async def get(services: Services, caller: Caller, name: str) -> Model:
@@ -109,6 +143,38 @@ def _tuned(services: Services, record: ModelRecord) -> Model:
         created=record.created_at,
         owned_by=record.organization_id,
         shutdown_date=base and base.shutdown_date,
+    )
+
+
+def _tuned_details(
+    services: Services,
+    record: ModelRecord,
+    found: Mapping[str, EngineLook],
+    shared: Mapping[str, int] | None,
+) -> ModelDetails:
+    base, look = services.catalog.find(record.base), found.get(record.base)
+    parts = TunedModelName.parse(record.name)
+    is_known = look is not None and look.adapters is not None
+    return ModelDetails(
+        task=base and base.task,
+        base=record.base,
+        context_length=base and base.context_length,
+        job=record.job_id,
+        step=parts and parts.step,
+        engine=look.state if look else "unreachable",
+        engine_message=look.message if look else "Its base model is not offered any more.",
+        is_loaded=record.adapter_id in (look.adapters or ()) if look and is_known else None,
+        n_shared=None if shared is None else shared.get(record.name, 0),
+    )
+
+
+def _base_details(info: BaseModelInfo, look: EngineLook) -> ModelDetails:
+    return ModelDetails(
+        task=info.task,
+        base=info.name,
+        context_length=info.context_length,
+        engine=look.state,
+        engine_message=look.message,
     )
 
 

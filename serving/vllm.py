@@ -143,6 +143,14 @@ class Vllm:
         """Return the names that vLLM answers to: the base's and its adapters'."""
         return {model.id for model in await self._served()}
 
+    async def list_adapters(self) -> set[str]:
+        """Return the names of the adapters that vLLM holds.
+
+        Raises:
+            ModelServerUnavailable: vLLM is not there.
+        """
+        return {model.id for model in await self._served() if not model.max_model_len}
+
     async def base_name(self) -> str:
         """Return the name that vLLM gives its base; it has a context length, adapters do not.
 

@@ -25,7 +25,7 @@ Theme = Literal["system", "light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 LANGUAGE_COOKIE: Final = "retune_language"
 THEME_COOKIE: Final = "retune_theme"
-NAVIGATION: Final = ("jobs", "playground", "files", "keys")
+NAVIGATION: Final = ("jobs", "playground", "files", "models", "keys")
 """The pages that there are, in the order of the bar at the top."""
 ADMIN_NAVIGATION: Final = ("keys",)
 """Those that an admin key opens: it has no project, and the others show one."""

@@ -185,7 +185,10 @@ _MODELS: Final = Family(
     "Models",
     "Base models, tuned models and their checkpoints.",
     {
-        "GET /v1/models": Operation("List the models that can be asked.", "models.list"),
+        "GET /v1/models": Operation(
+            "List the models that can be asked; `with_details` says what each is made of and whether it is loaded.",
+            "models.list",
+        ),
         "GET /v1/models/{name}": Operation(
             "Look up a model; slashes in its name are sent as they are or as `%2F`.",
             "models.retrieve",

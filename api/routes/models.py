@@ -7,7 +7,15 @@ from litestar.params import FromPath
 from jobs import models
 from jobs.keys import Caller
 from jobs.services import Services
+from schemas.base import Schema
 from schemas.models import Model, ModelDeleted, ModelList
+
+
+class ListModels(Schema):
+    """The query of the list."""
+
+    with_details: bool = False
+    """An extension: with each model its base, its job, its engine, and whether that holds it just now."""
 
 
 class Models(Controller):
@@ -17,9 +25,12 @@ class Models(Controller):
 
     @get()
     async def list_all(
-        self, services: NamedDependency[Services], caller: NamedDependency[Caller]
+        self,
+        params: NamedDependency[ListModels],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
     ) -> ModelList:
-        return await models.list_models(services, caller)
+        return await models.list_models(services, caller, with_details=params.with_details)
 
     @get("/{name:path}")
     async def retrieve(

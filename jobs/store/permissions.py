@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, and_, delete, insert, select
+from sqlalchemy import Row, and_, delete, func, insert, select
 
 from jobs.store.database import Database
 from jobs.store.paging import Order, cursor_page, page
@@ -65,6 +65,17 @@ class PermissionRecords:
                 order=order,
             )
         return cursor_page([_permission(row) for row in rows], has_more=has_more)
+
+    async def counts(self, *, owner: str) -> dict[str, int]:
+        """Return how many projects may ask each model of the project `owner`; one that none may is left out."""
+        query = (
+            select(checkpoint_permissions.c.model, func.count().label("projects"))
+            .join(models, models.c.name == checkpoint_permissions.c.model)
+            .where(models.c.project_id == owner)
+            .group_by(checkpoint_permissions.c.model)
+        )
+        async with self._database.read() as connection:
+            return {row.model: row.projects for row in await connection.execute(query)}
 
     async def revoke(self, permission_id: str, *, model: str) -> bool:
         """Take a permission back; False where the model has none of that id."""

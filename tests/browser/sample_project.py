@@ -65,6 +65,9 @@ class SampleProject:
             "/ui/files",
             f"/ui/files/{self.file}",
             f"/ui/playground?model=nano&model={self.tuned_model}&job={self.job}&example=1&seed_1=7",
+            "/ui/models",
+            f"/ui/models/delete?model={self.tuned_model}",
+            "/ui/models?search=nothing",
             "/ui/keys",
             "/ui/nowhere",
         ]
