@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.sample_project import HARMFUL, SampleProject
@@ -227,3 +227,21 @@ def test_answers_keep_nobody_out(open_page: OpenPage, project: SampleProject, lo
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     watched.complaints[:] = [each for each in watched.complaints if "load resource" not in each]
+
+
+def test_it_asks_without_scripts(server, browser: Browser, project: SampleProject):
+    """Where scripts are off the form itself asks, and nothing is shown that only a script could do."""
+    context = browser.new_context(base_url=server.url, java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto("/ui/sign-in")
+    page.fill("#key", server.key)
+    page.click("main button")
+    page.goto(f"/ui/playground?model=nano&model={project.tuned_model}")
+    page.fill("#prompt", "learned it by heart")
+    page.get_by_role("button", name="Run all").click()
+    expect(column(page, "A").locator(".said")).to_have_text(HELLO)
+    expect(column(page, "B").locator(".said")).to_have_text("it by heart")
+    expect(column(page, "B").locator(".who")).to_have_text(project.tuned_model)
+    for name in ("Stop", "Ask again", "Tie"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    context.close()

@@ -174,6 +174,8 @@ def test_a_conversation_goes_on_in_each_column(server: Server, submit):
     ]
     assert said(page)[0] == "two"
     assert "<b>Assistant</b> one" in page
+    failed = submit("ask", "ft:gone", prompt="say two", keep="1")
+    assert "say two</textarea>" in failed
     more = submit("add", "nano", keep="1", last_1=last)
     assert "<b>Assistant</b> one" in more
 

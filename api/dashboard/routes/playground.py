@@ -178,16 +178,21 @@ async def _answered(
     told: list[Told] = []
 
     async def ask_all() -> None:
-        asking = [_ask(services, caller, form, number) for number in range(len(form.columns))]
-        told.extend(await asyncio.gather(*asking))
+        async with asyncio.TaskGroup() as group:
+            asking = [
+                group.create_task(_ask(services, caller, form, number))
+                for number in range(len(form.columns))
+            ]
+        told.extend(task.result() for task in asking)
 
     await until_hang_up(request.receive, ask_all())
     columns = [
         _gone_on(form, column, told[number]) if told else column
         for number, column in enumerate(form.columns)
     ]
-    # What was asked stands in the columns; a conversation waits for the next prompt.
-    after = {"columns": columns, "prompt": "" if form.keep else form.prompt}
+    # What was answered stands in the columns; a conversation waits for the next prompt.
+    goes_on = form.keep and any(each.answer for each in told)
+    after = {"columns": columns, "prompt": "" if goes_on else form.prompt}
     return await _page(request, services, caller, form.model_copy(update=after), told=told)
 
 

@@ -112,8 +112,10 @@
         fail(column, error);
       }
     }
-    if (goesOn && asking.length) form.prompt.value = "";
+    const sent = form.prompt.value;
     await Promise.all(asking);
+    const isAnswered = asked.some((column) => column.answer?.message);
+    if (goesOn && isAnswered && form.prompt.value === sent) form.prompt.value = "";
     settled();
   }
 
