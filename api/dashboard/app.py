@@ -24,6 +24,7 @@ from api.dashboard.routes import (
     playground,
     report,
     sign_in,
+    usage,
 )
 from jobs.keys import Caller
 from jobs.services import Services
@@ -66,6 +67,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     models.list_all,
     models.confirm_delete,
     models.delete,
+    usage.show,
     keys.list_all,
     keys.create,
     keys.confirm_rotate,

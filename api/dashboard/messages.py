@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Final, Literal, get_args
 
 from babel.core import Locale, negotiate_locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_decimal
 
 Language = Literal["en", "zh"]
@@ -92,6 +92,10 @@ class Messages:
         """Return a Unix time in full, in UTC."""
         at = datetime.fromtimestamp(moment, UTC)
         return f"{format_datetime(at, 'medium', locale=self._locale)} UTC"
+
+    def day(self, moment: float) -> str:
+        """Return the day of UTC that a Unix time is in."""
+        return format_date(datetime.fromtimestamp(moment, UTC), "medium", locale=self._locale)
 
     def ago(self, moment: float, *, now: float) -> str:
         """Return how long before or after `now` a Unix time is."""

@@ -68,6 +68,7 @@ class SampleProject:
             "/ui/models",
             f"/ui/models/delete?model={self.tuned_model}",
             "/ui/models?search=nothing",
+            "/ui/usage",
             "/ui/keys",
             "/ui/nowhere",
         ]
@@ -81,6 +82,8 @@ class SampleProject:
         return [
             "/ui/keys",
             "/ui/keys?project=admin",
+            "/ui/usage",
+            "/ui/usage?days=30&project=proj_default",
             f"/ui/keys/{self.key}/revoke?project=proj_default",
             f"/ui/keys/{self.key}/rotate?project=proj_default",
             "/ui/jobs",
