@@ -191,8 +191,9 @@ async def _announce_ready(services: Services, options: argparse.Namespace) -> No
     while not (await readiness(services)).ok or not await _accepts(options.host, options.port):  # noqa: ASYNC110
         await asyncio.sleep(0.1)  # another process's state: there is nothing to wait on
     bases = ", ".join(base.name for base in services.catalog.all())
+    address = f"http://{options.host}:{options.port}"
     print(
-        f"retune is ready: http://{options.host}:{options.port}/v1  (base models: {bases})",
+        f"retune is ready: {address}/v1  (base models: {bases}); in a browser: {address}/ui/",
         flush=True,
     )
 

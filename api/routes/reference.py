@@ -7,6 +7,7 @@ from litestar import Response, get
 from litestar.response import Redirect
 
 from api.bodies import ApiRequest
+from api.dashboard.pages import HOME
 from api.reference import pages
 from api.reference.pages import Reference
 from schemas.base import Schema
@@ -30,9 +31,9 @@ class Welcome(Schema):
 
 @get("/")
 async def root(request: ApiRequest) -> Redirect | Welcome:
-    """Lead people to the reference, and tell programs where it is."""
+    """Lead people to the dashboard, and tell programs where the reference is."""
     if "text/html" in request.headers.get("accept", ""):
-        return Redirect(pages.OVERVIEW, status_code=307)
+        return Redirect(HOME, status_code=307)
     return Welcome(message=f"Welcome to retune! The API's reference is at {pages.OVERVIEW}")
 
 

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from api.dashboard.pages import HOME
 from api.reference import pages
 from tests.api_server import Server
 
@@ -31,10 +32,10 @@ def test_the_document(server: Server) -> None:
     assert all(path.startswith("/v1/") for path in document["paths"])
 
 
-def test_people_at_the_root_are_led_to_the_reference(server: Server) -> None:
-    """And programs are told where it is."""
+def test_people_at_the_root_are_led_to_the_dashboard(server: Server) -> None:
+    """And programs are told where the reference is."""
     asked = httpx.get(f"{server.url}/", headers={"accept": "text/html,*/*;q=0.8"})
-    assert (asked.status_code, asked.headers["location"]) == (307, pages.OVERVIEW)
+    assert (asked.status_code, asked.headers["location"]) == (307, HOME)
     assert pages.OVERVIEW in httpx.get(f"{server.url}/").json()["message"]
 
 

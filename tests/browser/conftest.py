@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from api.dashboard.messages import LANGUAGES
 from tests.browser.sample_project import SampleProject, fill
+from tests.browser.walk import LOCALES
 
 THEMES = ("light", "dark")
-_LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 
 
 @dataclass
@@ -72,14 +72,14 @@ def open_page(server, browser: Browser) -> Iterator[OpenPage]:
     ) -> Watched:
         context = browser.new_context(
             base_url=server.url,
-            locale=_LOCALES[language],
+            locale=LOCALES[language],
             color_scheme=theme,
             viewport={"width": width, "height": 800},
             java_script_enabled=scripts,
         )
         watched = Watched(context.new_page())
         opened.append(watched)
-        _listen(watched, host=urlsplit(server.url).netloc)
+        listen(watched, host=urlsplit(server.url).netloc)
         if signed_in:
             watched.page.goto("/ui/sign-in")
             watched.page.fill("#key", server.admin_key if is_admin else server.key)
@@ -101,7 +101,7 @@ def look(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"language": language, "theme": theme}
 
 
-def _listen(watched: Watched, *, host: str) -> None:
+def listen(watched: Watched, *, host: str) -> None:
     """Note scripts that fail, what the CSP refuses (Chromium says so on its console), and foreign hosts."""
     page, complain = watched.page, watched.complaints.append
     page.on("pageerror", lambda error: complain(f"{page.url}: {error}"))
