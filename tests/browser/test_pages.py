@@ -79,3 +79,19 @@ def test_the_keyboard_gets_to_the_content(open_page: OpenPage):
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
+
+
+@pytest.mark.parametrize("is_https", [True, False], ids=["https", "http"])
+def test_an_id_is_copied(open_page: OpenPage, project: SampleProject, is_https):
+    """Also over plain HTTP in the house's own network, where browsers have no `navigator.clipboard`."""
+    page = open_page("/ui/jobs").page
+    if not is_https:
+        page.add_init_script("delete Navigator.prototype.clipboard")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"/ui/jobs/{project.trained}")
+    assert page.evaluate("'clipboard' in navigator") == is_https
+    page.get_by_role("button", name=f"Copy {project.trained}").click()
+    page.goto("/ui/jobs")
+    page.locator("#search").focus()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#search")).to_have_value(project.trained)

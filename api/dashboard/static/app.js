@@ -10,10 +10,23 @@ document.addEventListener("htmx:config:request", (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
+  await copy(button);
   button.classList.add("done");
   setTimeout(() => button.classList.remove("done"), 1500);
 });
+
+async function copy(button) {
+  const text = button.dataset.copy;
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // From a server in the house, over plain HTTP, browsers give no other clipboard.
+  const field = document.createElement("textarea");
+  field.value = text;
+  button.after(field); // beside it: outside an open dialogue nothing can be selected
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+  button.focus();
+}
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-dialog]");
