@@ -15,7 +15,7 @@ from api.headers import HeadersAdded
 from api.idempotency import RepeatsRecognised
 from api.paths import MatchedAsSent, decoded_parameters
 from api.reference.pages import Reference
-from api.routes import health, reference
+from api.routes import health, reference, system
 from api.routes.batches import Batches
 from api.routes.chat import ChatCompletions
 from api.routes.checkpoint_permissions import CheckpointPermissions
@@ -68,6 +68,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     ProjectLimits,
     AdminKeys,
     Usage,
+    system.system,
 ]
 
 

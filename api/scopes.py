@@ -39,6 +39,8 @@ _FAMILIES: Final[dict[str, tuple[Alternatives, Alternatives]]] = {
     "/organization/costs": (("api.usage.read",), ()),
     "/organization/usage": (("api.usage.read",), ()),
     "/responses": (("api.responses.read",), ("api.responses.write",)),
+    # How the machines are: counts of all projects, and for admin keys the rest.
+    "/system": (("api.model.read", "api.management.read"), ()),
     "/uploads": (("api.files.read",), ("api.files.write",)),
     "/webhook_endpoints": (("api.webhooks.read",), ("api.webhooks.write",)),
     "/webhook_event_types": (("api.webhooks.read",), ("api.webhooks.write",)),

@@ -156,6 +156,16 @@ class Blobs:
         for directory in (self._files, self._parts, self._adapters, self._incoming, self._work):
             directory.mkdir(parents=True, exist_ok=True)
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes that each kind of blob takes; looks at every file, so call it in a thread."""
+        kinds = {
+            "files": self._files,
+            "uploads": self._parts,
+            "adapters": self._adapters,
+            "work": self._work,
+        }
+        return {kind: size_of(directory) for kind, directory in kinds.items()}
+
     def sweep_incoming(self) -> None:
         """Delete what a killed process left half written; only where nobody is writing."""
         for left in self._incoming.iterdir():
@@ -350,3 +360,13 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files below `directory`; what goes while one looks, or is not there, has none."""
+    size = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                size += (Path(parent) / name).stat().st_size
+    return size

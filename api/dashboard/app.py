@@ -24,6 +24,7 @@ from api.dashboard.routes import (
     playground,
     report,
     sign_in,
+    system,
     usage,
 )
 from jobs.keys import Caller
@@ -68,6 +69,7 @@ _ROUTES: Final[list[ControllerRouterHandler]] = [
     models.confirm_delete,
     models.delete,
     usage.show,
+    system.show,
     keys.list_all,
     keys.create,
     keys.confirm_rotate,

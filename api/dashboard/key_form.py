@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
+from pydantic import JsonValue
+
 from schemas.base import Schema
 from schemas.errors import InvalidRequest
 from schemas.organizations import AdminKeyCreate, ProjectKeyCreate
@@ -55,17 +57,17 @@ class KeyForm(Schema):
         """
         return validated(AdminKeyCreate, self._common())
 
-    def _common(self) -> dict[str, str | int | None]:
+    def _common(self) -> dict[str, JsonValue]:
         return {"name": self.name, "expires_in_seconds": self._lifetime()}
 
-    def _restrictions(self) -> list[str]:
+    def _restrictions(self) -> list[JsonValue]:
         match self.preset:
             case "all":
                 return []
             case "read":
                 return [READ_ONLY]
             case "restricted" if self.scopes:
-                return sorted(self.scopes)
+                return [*sorted(self.scopes)]
             case "restricted":
                 # To the API no restriction is no limit: the opposite of what an empty choice says.
                 raise InvalidRequest(

@@ -25,9 +25,9 @@ Theme = Literal["system", "light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 LANGUAGE_COOKIE: Final = "retune_language"
 THEME_COOKIE: Final = "retune_theme"
-NAVIGATION: Final = ("jobs", "playground", "files", "models", "usage", "keys")
+NAVIGATION: Final = ("jobs", "playground", "files", "models", "usage", "keys", "system")
 """The pages that there are, in the order of the bar at the top."""
-ADMIN_NAVIGATION: Final = ("usage", "keys")
+ADMIN_NAVIGATION: Final = ("usage", "keys", "system")
 """Those that an admin key opens: it has no project, and the others show one."""
 HOME: Final = "/ui/"
 """From where each goes on to their first page."""

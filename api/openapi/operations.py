@@ -472,6 +472,18 @@ _USAGE: Final = Family(
     },
 )
 
+_SYSTEM: Final = Family(
+    "system",
+    "System",
+    "How the server is.",
+    {
+        "GET /v1/system": Operation(
+            "Engines, queue, workers, disk and versions; with an admin key also machines and the checks of `retune doctor`.",
+            is_extension=True,
+        ),
+    },
+)
+
 FAMILIES: Final = (
     _FINE_TUNING,
     _GRADERS,
@@ -486,6 +498,7 @@ FAMILIES: Final = (
     _WEBHOOKS,
     _ORGANIZATION,
     _USAGE,
+    _SYSTEM,
 )
 """In the order in which a reader meets them."""
 OPERATIONS: Final[Mapping[str, tuple[Family, Operation]]] = {

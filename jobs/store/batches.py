@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.batch_lifecycle import NEXT, is_over
@@ -88,6 +88,12 @@ class BatchRecords:
         if row is None:
             raise BatchNotFound(batch_id)
         return _record(row)
+
+    async def count_unfinished(self) -> int:
+        """Return how many batches of all projects are not over."""
+        query = select(func.count()).where(batches.c.status.in_(_UNFINISHED))
+        async with self._database.read() as connection:
+            return await connection.scalar(query) or 0
 
     async def page(self, *, project_id: str, limit: int, after: str | None) -> CursorPage[Batch]:
         """Return one page of the project's batches, newest first.

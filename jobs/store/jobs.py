@@ -298,6 +298,16 @@ class JobRecords:
             owned = (jobs.c.project_id == project_id, *wanted.conditions(connection))
             return {row.status: row.jobs for row in await connection.execute(query.where(*owned))}
 
+    async def unfinished(self) -> dict[JobStatus, int]:
+        """Return how many jobs of all projects are not over, by status; a status without any is left out."""
+        query = (
+            select(jobs.c.status, func.count().label("jobs"))
+            .where(jobs.c.status.in_(UNFINISHED))
+            .group_by(jobs.c.status)
+        )
+        async with self._database.read() as connection:
+            return {row.status: row.jobs for row in await connection.execute(query)}
+
     async def waiting_before(self, job_id: str) -> int:
         """Return how many jobs of all projects a worker takes first: those that wait for longer."""
         seq = select(jobs.c.seq).where(jobs.c.id == job_id).scalar_subquery()

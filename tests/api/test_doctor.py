@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from api.cli.checks import Check
 from api.cli.doctor import (
     LOCK_NAME,
     doctor,
     examine,
-    examine_data_dir,
     examine_database,
     examine_redis,
     find_port_problem,
     is_served,
     print_report,
 )
+from jobs.doctor.probes import examine_data_dir
 from schemas.settings import Settings
+from schemas.system import Check
 
 NOBODY_LISTENS = "127.0.0.1:1"
 

@@ -43,6 +43,8 @@ class SampleProject:
     reported: str
     """Has a report, with hostile texts in it."""
     tuned_model: str
+    passing_model: str
+    """Goes in a test."""
     key: str
     """Restricted, with a hostile name."""
 
@@ -70,6 +72,7 @@ class SampleProject:
             "/ui/models?search=nothing",
             "/ui/usage",
             "/ui/keys",
+            "/ui/system",
             "/ui/nowhere",
         ]
 
@@ -84,6 +87,7 @@ class SampleProject:
             "/ui/keys?project=admin",
             "/ui/usage",
             "/ui/usage?days=30&project=proj_default",
+            "/ui/system",
             f"/ui/keys/{self.key}/revoke?project=proj_default",
             f"/ui/keys/{self.key}/rotate?project=proj_default",
             "/ui/jobs",
@@ -130,6 +134,7 @@ def fill(server: "Server") -> SampleProject:
         ending=ending,
         reported=add_report(server, _report(), file_id=files[0].id),
         tuned_model=server.add_tuned_model(suffix="bank"),
+        passing_model=server.add_tuned_model(suffix="passing"),
         key=_add_key(server),
     )
 

@@ -1,12 +1,11 @@
-"""What `retune doctor` makes of what it sees: rules that touch nothing, so that every verdict can be tested."""
+"""What `retune doctor` and the page of the system make of what they see: rules that touch nothing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from schemas.base import Schema
-
-Status = Literal["ok", "warn", "fail"]
+from schemas.system import Check
 
 PYTHON_FLOOR: Final = (3, 11)
 SQLITE_FLOOR: Final = (3, 51, 3)
@@ -21,16 +20,6 @@ LOW_BYTES: Final = 5 * 2**30
 NEEDED_BYTES: Final = 2**29
 BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
 """As /proc/cpuinfo names them."""
-
-
-class Check(Schema):
-    """One line of the report."""
-
-    name: str
-    status: Status
-    seen: str
-    advice: str = ""
-    """What to do, where there is something to do."""
 
 
 class Installed(Schema):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.checks import (
+from jobs.doctor.rules import (
     Installed,
     check_bases,
     check_cpu,

@@ -1,0 +1,22 @@
+"""`/ui/system`: how the server is."""
+
+from litestar import get
+from litestar.di import NamedDependency
+
+from api.bodies import ApiRequest
+from api.dashboard.pages import Page, render
+from jobs import system
+from jobs.keys import Caller
+from jobs.services import Services
+
+
+@get("/ui/system")
+async def show(
+    request: ApiRequest,
+    services: NamedDependency[Services],
+    caller: NamedDependency[Caller],
+) -> Page:
+    """Show engines, queue, workers, disk, versions and checks."""
+    if not caller.is_admin:
+        caller.ensure_may("api.model.read")
+    return render(request, "system.html", system=await system.look(services, caller))

@@ -1,0 +1,46 @@
+"""Keys and models with scripts: questions in dialogues, and a key that is shown once."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.sample_project import SampleProject
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_model_goes_after_a_question(open_page: OpenPage, project: SampleProject):
+    """Delete asks in a dialogue that Escape leaves; saying yes deletes."""
+    name = project.passing_model
+    page = open_page(f"/ui/models?search={name}").page
+    page.get_by_role("link", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Delete the model {name}?")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("link", name="Delete").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text(project.tuned_model)).to_be_visible()
+    expect(page.get_by_text(name)).to_have_count(0)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "none"])
+def test_a_key_is_made_and_revoked(open_page: OpenPage, project: SampleProject, scripts):
+    """With scripts and without, a restricted key is made, shown once, and revoked after a question."""
+    name = f"browser {scripts}"
+    page = open_page("/ui/keys?project=proj_default", is_admin=True, scripts=scripts).page
+    page.get_by_label("Name").fill(name)
+    scope = page.get_by_label("api.files.read")
+    expect(scope).to_be_hidden()
+    page.get_by_label("Only what is ticked").check()
+    scope.check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_label(name)).to_have_value(re.compile(r"sk-proj-\w{49}"))
+    page.get_by_role("link", name="I have saved it").click()
+    row = page.get_by_role("row").filter(has_text=name)
+    expect(row).to_contain_text("1 permission(s)")
+    row.get_by_role("link", name="Revoke").click()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("row").filter(has_text=name)).to_have_count(0)
