@@ -15,9 +15,9 @@ ROUTES = all_routes()
 OURS = [route for route in ROUTES if not route.is_admins]
 ABOUT_ONE = [route for route in OURS if route.parameters]
 LISTS = [route for route in OURS if route.method == "GET" and not route.parameters]
-SHARED_LISTS = {"/v1/fine_tuning/model_limits", "/v1/webhook_event_types"}
+SHARED_LISTS = {"/v1/fine_tuning/model_limits", "/v1/webhook_event_types", "/v1/system"}
 """The same for everybody."""
-BOTH_KEYS = "/v1/fine_tuning/checkpoints/"
+BOTH_KEYS = ("/v1/fine_tuning/checkpoints/", "/v1/system")
 """Where an admin key may also come: `api.scopes` says why."""
 MISSING = "You have insufficient permissions for this operation. Missing scopes: "
 
