@@ -26,6 +26,8 @@ from schemas.base import Schema
 from schemas.errors import StorageFull
 from schemas.ids import new_id
 
+_SIZES_KNOWN_FOR: Final = 30.0
+"""Seconds: whoever reloads a page shall not walk through all files each time."""
 _CHUNK: Final = 2**20
 
 
@@ -150,21 +152,32 @@ class Blobs:
         self._adapters = root / "blobs" / "adapters"
         self._incoming = root / "blobs" / "incoming"
         self._work = root / "work"
+        self._measured: tuple[float, dict[str, int]] | None = None
 
     def prepare(self) -> None:
         """Make the directories."""
         for directory in (self._files, self._parts, self._adapters, self._incoming, self._work):
             directory.mkdir(parents=True, exist_ok=True)
 
-    def sizes(self) -> dict[str, int]:
-        """Return the bytes that each kind of blob takes; looks at every file, so call it in a thread."""
+    def sizes(self, *, now: float) -> dict[str, int]:
+        """Return the bytes that each kind of blob takes, as of half a minute ago at most.
+
+        Looks at every file, so call it in a thread.
+
+        Args:
+            now: Seconds, monotonic.
+        """
+        if self._measured is not None and now - self._measured[0] < _SIZES_KNOWN_FOR:
+            return self._measured[1]
         kinds = {
             "files": self._files,
             "uploads": self._parts,
             "adapters": self._adapters,
             "work": self._work,
         }
-        return {kind: size_of(directory) for kind, directory in kinds.items()}
+        sizes = {kind: size_of(directory) for kind, directory in kinds.items()}
+        self._measured = now, sizes
+        return sizes
 
     def sweep_incoming(self) -> None:
         """Delete what a killed process left half written; only where nobody is writing."""

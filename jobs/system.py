@@ -70,7 +70,9 @@ async def _workers(services: Services, caller: Caller) -> list[WorkerStatus]:
 def _disk(services: Services) -> Disk:
     usage = shutil.disk_usage(services.settings.data_dir)
     bases = {base.directory for base in services.catalog.all()}
-    used = services.blobs.sizes() | {"bases": sum(size_of(directory) for directory in bases)}
+    used = services.blobs.sizes(now=time.monotonic()) | {
+        "bases": sum(size_of(directory) for directory in bases)
+    }
     return Disk(total=usage.total, free=usage.free, used=used)
 
 

@@ -129,3 +129,13 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
     assert StorageFull.__name__ in done.stderr
     assert "no space left" in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_sizes_are_measured_now_and_then(blobs):
+    """What blobs take is told by kind; asked again at once, no file is looked at."""
+    blobs.file_path("file-a").write_bytes(b"12345")
+    assert blobs.sizes(now=0.0)["files"] == 5
+    blobs.file_path("file-b").write_bytes(b"678")
+    assert blobs.sizes(now=29.0)["files"] == 5
+    assert blobs.sizes(now=31.0)["files"] == 8
+    assert set(blobs.sizes(now=31.0).values()) == {0, 8}
