@@ -58,8 +58,9 @@ def photograph(person: Walk, folder: Path) -> None:
     person.compare_with_base()
     person.button("playground.load").click()
     person.soon(person.page.locator("#reference")).to_be_visible()
+    person.toggle_settings()
     person.ask_both()
-    save(person, folder / "dashboard-playground.png", height=860)
+    save(person, folder / "dashboard-playground.png", height=800)
 
 
 def save(person: Walk, path: Path, *, height: int) -> None:

@@ -117,10 +117,15 @@ class Walk:
         """Go to the playground with both models chosen, answers short and greedy."""
         self.page.get_by_role("link", name=self.t("job.compare_with_base")).click()
         self.soon(self.page.locator(".column:visible")).to_have_count(2)
+        self.toggle_settings()
         for n in (1, 2):
-            self.column(n).locator(".settings summary").click()
             self.page.locator(f"#temperature_{n}").fill("0")
             self.page.locator(f"#max_tokens_{n}").fill("24")
+        self.toggle_settings()
+
+    def toggle_settings(self) -> None:
+        """Open the settings of both columns, or close them."""
+        for n in (1, 2):
             self.column(n).locator(".settings summary").click()
 
     def column(self, n: int) -> Locator:
