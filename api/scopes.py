@@ -22,6 +22,8 @@ _SINGLE: Final[dict[tuple[str, str], Alternatives]] = {
     ("POST", "/completions"): ("model.request",),
     ("POST", "/embeddings"): ("model.request",),
     ("POST", "/deployments/{path}"): ("model.request",),
+    # It is the training file that is shown.
+    ("GET", "/fine_tuning/jobs/{job_id}/examples"): ("api.files.read",),
 }
 """Routes that ask for something else than the family they stand in."""
 _FAMILIES: Final[dict[str, tuple[Alternatives, Alternatives]]] = {

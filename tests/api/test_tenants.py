@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from api.scopes import scopes_for
+from jobs.bases.catalog import NANO_DIRECTORY
 from schemas.scopes import ADMIN_SCOPES, PROJECT_SCOPES
 from tests.api.tenants import HELLO, MARKER, Route, Tenant, all_routes, belongings
-from tests.api_server import Server
+from tests.api_server import Server, running_server
 
 ROUTES = all_routes()
 OURS = [route for route in ROUTES if not route.is_admins]
@@ -23,6 +24,13 @@ MISSING = "You have insufficient permissions for this operation. Missing scopes:
 
 NewKey = Callable[..., str]
 Tenants = tuple[Tenant, Tenant, Tenant]
+
+
+@pytest.fixture(scope="module")
+def server(redis_server_url: str) -> Iterator[Server]:
+    """A server whose bases can render a conversation."""
+    with running_server(redis_server_url, base_files=NANO_DIRECTORY) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -84,9 +84,9 @@ def test_calls_are_shown_as_calls():
 def test_every_example_is_compared():
     """With prompt, reference, both answers, scores and outcome; however long the texts, the report stays small."""
     long = said("word " * 2000, ("f", '{"a": "' + "x" * 9000 + '"}'))
-    cases = [*labelled(), Case(reference=long, base=long, tuned=long)] * 10
+    cases = [*labelled(), Case(reference=long, base=long, tuned=long)]
     made = report(cases)
-    assert [each.example for each in made.comparisons] == list(range(1, 171))
+    assert [each.example for each in made.comparisons] == list(range(1, 18))
     first = made.comparisons[0]
     assert (first.prompt, first.reference.text) == ("My card is gone", "card_lost")
     assert (first.base.text, first.tuned.text) == ("I can help.", "card_lost")
