@@ -65,7 +65,7 @@ def test_the_language_follows_the_browser_until_it_is_chosen(open_page: OpenPage
 def test_a_theme_that_was_chosen_is_there_from_the_first_paint(open_page: OpenPage):
     """The server itself renders the theme, so that no page flashes in another."""
     page = open_page("/ui/jobs", theme="light").page
-    page.get_by_role("button", name="System").click()
+    page.get_by_role("button", name="Auto").click()
     page.get_by_role("button", name="Light").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
