@@ -71,15 +71,21 @@ class KeyRing:
         Raises:
             Unauthorized: It is nobody's, or revoked, or over, or its project is archived.
         """
-        digest = key_digest(key)
-        if (known := self._find_known(digest)) is not None:
-            return known
-        record = await self._store.keys.find(digest, now=int(time.time()))
-        if record is None:
+        caller = await self.find(key_digest(key))
+        if caller is None:
             raise Unauthorized(
                 f"Incorrect API key provided: {mask(key)}. `retune keys create` makes a new one.",
                 code="invalid_api_key",
             )
+        return caller
+
+    async def find(self, digest: str) -> Caller | None:
+        """Return whose key has that digest; None where it opens nothing, or nothing any more."""
+        if (known := self._find_known(digest)) is not None:
+            return known
+        record = await self._store.keys.find(digest, now=int(time.time()))
+        if record is None:
+            return None
         self._used[record.id] = int(time.time())
         return self._remember(digest, record)
 

@@ -1,7 +1,7 @@
 """Who is signed in to the dashboard: a secret in a cookie stands for the key that signed in.
 
-The key itself is kept nowhere. A session ends with its key: one that is revoked, over or of an archived project
-opens nothing, within the second that `jobs.keys` takes to notice.
+The key itself is kept nowhere, only its digest. A session ends with its key: one that is revoked, rotated away, over
+or of an archived project opens nothing, within the second that `jobs.keys` takes to notice.
 """
 
 import hashlib
@@ -9,10 +9,9 @@ import secrets
 import time
 from typing import Final
 
-from jobs.keys import Caller
+from jobs.keys import Caller, key_digest
 from jobs.services import Services
 from schemas.base import Schema
-from schemas.errors import Unauthorized
 
 IDLE_SECONDS: Final = 12 * 3600
 """A session that nobody uses for so long is over."""
@@ -56,7 +55,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         records = self._services.store.sessions
         await records.remove_over(created_before=now - MAX_SECONDS, seen_before=now - IDLE_SECONDS)
-        await records.add(_digest(secret), key_id=caller.key_id, now=now)
+        await records.add(_digest(secret), key_digest=key_digest(key), now=now)
         return SignedIn(secret=secret, caller=caller)
 
     async def find(self, secret: str) -> SignedIn | None:
@@ -64,14 +63,11 @@ class Sessions:
         now = int(time.time())
         digest = _digest(secret)
         records = self._services.store.sessions
-        key_id = await records.find(
+        opened_with = await records.find(
             digest, created_after=now - MAX_SECONDS, seen_after=now - IDLE_SECONDS
         )
-        if key_id is None:
-            return None
-        try:
-            caller = await self._services.keys.act_for(key_id)
-        except Unauthorized:
+        caller = await self._services.keys.find(opened_with) if opened_with else None
+        if caller is None:
             return None
         await self._touch(digest, now=now)
         return SignedIn(secret=secret, caller=caller)

@@ -12,26 +12,26 @@ class SessionRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, digest: str, *, key_id: str, now: int) -> None:
-        """Record a session by its cookie's digest, 64 hexadecimal digits."""
+    async def add(self, digest: str, *, key_digest: str, now: int) -> None:
+        """Record a session by the digests of its cookie and of its key, 64 hexadecimal digits each."""
         async with self._database.write() as connection:
             await connection.execute(
                 insert(dashboard_sessions).values(
-                    digest=digest, key_id=key_id, created_at=now, seen_at=now
+                    digest=digest, key_digest=key_digest, created_at=now, seen_at=now
                 )
             )
 
     async def find(self, digest: str, *, created_after: int, seen_after: int) -> str | None:
-        """Return the id of the key that signed in; None where the session is over or never was."""
+        """Return the digest of the key that signed in; None where the session is over or never was."""
         table = dashboard_sessions
-        query = select(table.c.key_id).where(
+        query = select(table.c.key_digest).where(
             table.c.digest == digest,
             table.c.created_at > created_after,
             table.c.seen_at > seen_after,
         )
         async with self._database.read() as connection:
-            key_id: str | None = await connection.scalar(query)
-        return key_id
+            found: str | None = await connection.scalar(query)
+        return found
 
     async def touch(self, digest: str, *, now: int) -> None:
         """Record that a session is in use."""

@@ -77,7 +77,7 @@ dashboard_sessions = Table(
     "dashboard_sessions",
     metadata,
     Column("digest", String(64), primary_key=True),  # SHA-256 of the cookie, hex
-    Column("key_id", String(64), nullable=False),  # of the API key that signed in
+    Column("key_digest", String(64), nullable=False),  # of the API key that signed in
     Column("created_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Index("dashboard_sessions_by_age", "seen_at"),

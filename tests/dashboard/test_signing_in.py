@@ -1,13 +1,13 @@
 """Who gets in, what a session opens, and what ends it."""
 
 import re
-import time
 
 import httpx
 import pytest
 
 from api.dashboard.routes.sign_in import Attempts
 from tests.api_server import Server
+from tests.polling import eventually
 
 SIGN_IN = "/ui/sign-in"
 
@@ -164,6 +164,16 @@ def test_a_revoked_key_ends_its_sessions(server: Server, visitor: httpx.Client):
         f"{server.url}/v1/organization/projects/proj_default/service_accounts/{account['id']}",
         headers=admin,
     ).raise_for_status()
-    deadline = time.monotonic() + 10
-    while visitor.get("/ui/jobs").status_code == 200:
-        assert time.monotonic() < deadline
+    eventually(lambda: visitor.get("/ui/jobs").status_code == 303)
+
+
+def test_a_rotated_key_ends_its_sessions(server: Server, visitor: httpx.Client):
+    """Whoever signed in with a secret that a rotation ended is signed out, whatever the key's new secret."""
+    admin = {"authorization": f"Bearer {server.admin_key}"}
+    with httpx.Client(base_url=f"{server.url}/v1/organization", headers=admin) as organization:
+        made = organization.post("/admin_api_keys", json={"name": "to be rotated"}).json()
+        visitor.post(SIGN_IN, data={"key": made["value"]})
+        assert visitor.get("/ui/keys").status_code == 200
+        url = f"/admin_api_keys/{made['id']}/rotate"
+        organization.post(url, json={}).raise_for_status()
+    eventually(lambda: visitor.get("/ui/keys").status_code == 303)
