@@ -84,6 +84,7 @@ class Walk:
             "button", name=self.t("create.button"), exact=True
         ).click()
         self.soon(self.page).to_have_url(re.compile("/ui/jobs/ftjob-"))
+        self.page.wait_for_load_state()
 
     def status(self) -> Locator:
         """Of the job, as its page says it."""
