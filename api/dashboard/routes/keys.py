@@ -71,7 +71,6 @@ async def create(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Make a key, and show it: this once, in the answer itself."""
-    caller.ensure_may("api.management.write")
     fields = form_of(request)
     project, form = fields.get("project", ""), KeyForm.of(fields)
     made: NewProjectKey | NewAdminKey
@@ -95,7 +94,6 @@ async def confirm_rotate(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Ask whether a key shall get a new secret, and how long the one before shall go on."""
-    caller.ensure_may("api.management.write")
     key = await _find(services, caller, key_id, params.project)
     t = messages_of(request)
     return render(
@@ -118,7 +116,6 @@ async def rotate(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Give a key a new secret, and show it: this once, in the answer itself."""
-    caller.ensure_may("api.management.write")
     fields = form_of(request)
     project, hours = fields.get("project", ""), fields.get("hours", "0")
     seconds = int(hours) * 3600 if hours in _HOURS else 0
@@ -140,7 +137,6 @@ async def confirm_revoke(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Ask whether a key shall really stop working."""
-    caller.ensure_may("api.management.write")
     key = await _find(services, caller, key_id, params.project)
     t = messages_of(request)
     is_own = key.id == caller.key_id
@@ -163,7 +159,6 @@ async def revoke(
     caller: NamedDependency[Caller],
 ) -> Redirect:
     """Revoke a key; its sessions end with it."""
-    caller.ensure_may("api.management.write")
     project = form_of(request).get("project", "")
     if project == ADMIN:
         await admin_keys.delete(services, caller, key_id)

@@ -41,7 +41,6 @@ async def list_all(
     caller: NamedDependency[Caller],
 ) -> Page:
     """List the bases, and the project's tuned models and checkpoints."""
-    caller.ensure_may("api.model.read")
     found = (await models.list_models(services, caller, with_details=True)).data
     catalog = services.catalog
     tuned = [model for model in found if catalog.find(model.id) is None]
@@ -77,7 +76,6 @@ async def confirm_delete(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Ask whether a model shall really go."""
-    caller.ensure_may("api.model.write")
     model = await models.get(services, caller, params.model)
     t = messages_of(request)
     return render(
@@ -98,6 +96,5 @@ async def delete(
     caller: NamedDependency[Caller],
 ) -> Redirect:
     """Delete a tuned model."""
-    caller.ensure_may("api.model.write")
     await models.delete(services, caller, form_of(request).get("model", ""))
     return Redirect(PATH, status_code=303)

@@ -61,7 +61,6 @@ async def form(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Ask what to train; like another job, if somebody wants one more of it."""
-    caller.ensure_may("api.fine_tuning.write")
     values = {}
     if params.like is not None:
         caller.ensure_may("api.fine_tuning.read")
@@ -82,7 +81,6 @@ async def create(
     caller: NamedDependency[Caller],
 ) -> Page | Redirect:
     """Make the job, once however often the button was pressed, and lead to its page."""
-    caller.ensure_may("api.fine_tuning.write")
     draft = job_form.read(form_of(request))
     if draft.request is None:
         return await _page(request, services, caller, draft)
@@ -101,7 +99,6 @@ async def estimate(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Say what the job would do, as a dry run finds."""
-    caller.ensure_may("api.fine_tuning.write")
     draft, told = job_form.read(form_of(request)), None
     if draft.request is not None:
         try:
@@ -118,7 +115,6 @@ async def code(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Show the request as curl and Python send it."""
-    caller.ensure_may("api.fine_tuning.write")
     draft = job_form.read(form_of(request))
     snippets = {}
     if draft.request is not None:
@@ -139,7 +135,6 @@ async def upload(
     caller: NamedDependency[Caller],
 ) -> Page:
     """Take a file for a field, without scripts: the form comes back with the file chosen, all else as it was."""
-    caller.ensure_may("api.files.write")
     if field not in job_form.UPLOADS:
         raise NotFound(f"There is no field '{field}' that takes a file.")
     part = job_form.UPLOADS[field]

@@ -97,7 +97,6 @@ async def show(
     request: ApiRequest, services: NamedDependency[Services], caller: NamedDependency[Caller]
 ) -> Page:
     """Show the form: as a link asks for it, else the newest tuned model beside its base."""
-    _ensure_may_ask(caller)
     form = read_link(request.query_params) or await _first(services, caller)
     return await _page(request, services, caller, _resolved(services, form), fills=True)
 
@@ -107,7 +106,6 @@ async def act(
     request: ApiRequest, services: NamedDependency[Services], caller: NamedDependency[Caller]
 ) -> Page:
     """Do what the button says; what asks, for browsers without scripts, waits for whole answers."""
-    _ensure_may_ask(caller)
     fields = form_of(request)
     form = _resolved(services, read_form(fields))
     if fields.get("do") == "code":
@@ -132,13 +130,7 @@ async def answer(
     caller: NamedDependency[Caller],
 ) -> ASGIApp:
     """Answer one column as `/v1/chat/completions` answers: the same checks, limits, counts and errors."""
-    caller.ensure_may("model.request")
     return await answer_chat(request, services, caller, asked)
-
-
-def _ensure_may_ask(caller: Caller) -> None:
-    caller.ensure_may("api.model.read")
-    caller.ensure_may("model.request")
 
 
 async def _page(

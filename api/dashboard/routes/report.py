@@ -45,8 +45,6 @@ async def show(
     caller: NamedDependency[Caller],
 ) -> Page | Response[str]:
     """Show the report, or why there is none and what to expect."""
-    caller.ensure_may("api.fine_tuning.read")
-    caller.ensure_may("api.files.read")
     # The token before the job: what changes between them is told once more, not never.
     since = await services.store.job_changes.of_job(job_id, project_id=caller.project_id)
     job = await fine_tuning.get(services, caller, job_id)
