@@ -1,6 +1,7 @@
 """The dashboard as an application of its own beside the API: its own routes, its own way in, its own errors."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from litestar import Litestar
@@ -28,6 +29,7 @@ from api.dashboard.routes import (
     usage,
 )
 from api.dashboard.scopes import check_declared, scope_required
+from jobs.changes import Changes
 from jobs.keys import Caller
 from jobs.services import Services
 from jobs.sessions import Sessions
@@ -60,7 +62,9 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     job.cancel,
     job.pause,
     job.resume,
-    events.events,
+    events.of_jobs,
+    events.of_models,
+    events.of_system,
     compare.show,
     playground.show,
     playground.act,
@@ -86,18 +90,21 @@ def create_dashboard(services: Callable[[], Services]) -> ASGIApp:
     Args:
         services: Of the process, once it has begun.
     """
-    opened: list[Sessions] = []
 
+    @cache
     def sessions() -> Sessions:
-        if not opened:
-            opened.append(Sessions(services()))
-        return opened[0]
+        return Sessions(services())
+
+    @cache
+    def changes() -> Changes:
+        return Changes(services())
 
     pages = Litestar(
         route_handlers=ROUTES,
         dependencies={
             "services": Provide(services, sync_to_thread=False),
             "sessions": Provide(sessions, sync_to_thread=False),
+            "changes": Provide(changes, sync_to_thread=False),
             "caller": Provide(_caller, sync_to_thread=False),
             "params": Provide(read_params, sync_to_thread=False),
         },

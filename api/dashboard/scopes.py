@@ -19,6 +19,7 @@ _MANAGE_KEYS: Final = ("api.management.write",)
 _NEEDED: Final[dict[tuple[str, str], tuple[KeyScope, ...]]] = {
     ("GET", "/ui/jobs"): _READ_JOBS,
     ("GET", "/ui/events"): _READ_JOBS,
+    ("GET", "/ui/events/models"): ("api.model.read",),
     ("GET", "/ui/compare"): _READ_JOBS,
     ("GET", "/ui/jobs/new"): _WRITE_JOBS,
     ("POST", "/ui/jobs/new"): _WRITE_JOBS,
@@ -66,6 +67,7 @@ _OPEN: Final = {
     ("GET", "/ui/keys"): "the page asks for api.management.read",
     ("GET", "/ui/usage"): "the page asks for api.usage.read, or lists the key's own jobs",
     ("GET", "/ui/system"): "the page asks for api.model.read or an admin key",
+    ("GET", "/ui/events/system"): "asks for the same as the page",
 }
 """What any session may do, and why."""
 

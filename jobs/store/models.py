@@ -1,6 +1,6 @@
 """Records of tuned models: which name stands for which adapter."""
 
-from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 
 from jobs.store.database import Database
 from jobs.store.records import ModelRecord
@@ -61,6 +61,15 @@ class ModelRecords:
                 .order_by(models.c.seq.desc())
             )
             return [_model(row) for row in rows]
+
+    async def newest(self, project_id: str) -> tuple[int, int]:
+        """Return how many models the project has, and which of all models its newest is; 0: none."""
+        query = select(func.count(), func.coalesce(func.max(models.c.seq), 0)).where(
+            models.c.project_id == project_id, models.c.deleted_at.is_(None)
+        )
+        async with self._database.read() as connection:
+            count, seq = (await connection.execute(query)).one()
+        return count, seq
 
     async def live_on(self, base: str) -> list[ModelRecord]:
         """Return every project's models on a base, newest first."""

@@ -1,12 +1,18 @@
-"""Keys and models with scripts: questions in dialogues, and a key that is shown once."""
+"""Keys, models and the system with scripts: questions in dialogues, a key that is shown once, what follows by itself."""
 
 import re
+from threading import Thread
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.sample_project import SampleProject
+
+if TYPE_CHECKING:  # not before `pytest_configure` has chosen the SQLite
+    from tests.api_server import Server
 
 pytestmark = pytest.mark.browser
 
@@ -44,3 +50,34 @@ def test_a_key_is_made_and_revoked(open_page: OpenPage, project: SampleProject, 
     row.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("row").filter(has_text=name)).to_have_count(0)
+
+
+def test_models_follow_what_the_engine_holds(
+    server: "Server", open_page: OpenPage, project: SampleProject
+):
+    """A model that somebody asks is in memory a moment later; who is typing or chose a link keeps both."""
+    page = open_page("/ui/models").page
+    row = page.get_by_role("row").filter(has_text=project.tuned_model)
+    expect(row).to_contain_text("Loaded when asked")
+    ask = row.get_by_role("link", name="Ask it")
+    ask.focus()
+    page.locator("#search").evaluate("field => { field.value = 'ba' }")
+    httpx.post(
+        f"{server.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {server.key}"},
+        json={"model": project.tuned_model, "messages": [{"role": "user", "content": "Hi"}]},
+    ).raise_for_status()
+    expect(row).to_contain_text("In memory", timeout=15_000)
+    expect(ask).to_be_focused()
+    expect(page.locator("#search")).to_have_value("ba")
+
+
+def test_the_system_follows_its_queue(server: "Server", open_page: OpenPage):
+    """A job that comes is counted without a reload."""
+    page = open_page("/ui/system").page
+    counted = page.locator("dt:has-text('Queued') + dd")
+    before = int(counted.inner_text())
+    add_job = Thread(target=server.add_job, kwargs={"status": "queued"})  # beside Playwright's loop
+    add_job.start()
+    add_job.join()
+    expect(counted).to_have_text(str(before + 1), timeout=15_000)

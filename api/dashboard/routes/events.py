@@ -15,6 +15,7 @@ from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.bodies import ApiRequest
+from jobs.changes import Changes
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import Schema
@@ -28,27 +29,60 @@ Look = Callable[[], Awaitable[str]]
 
 
 class Watch(Schema):
-    """What a page wants to be told of."""
+    """What a page has seen."""
+
+    since: str = ""
+    """The token of what it shows."""
+
+
+class WatchJobs(Watch):
+    """What a page about jobs wants to be told of."""
 
     job: str | None = None
     """None: all jobs of the project."""
-    since: str = ""
-    """The token of what the page shows."""
 
 
 @get("/ui/events")
-async def events(
+async def of_jobs(
     request: ApiRequest,
-    params: NamedDependency[Watch],
+    params: NamedDependency[WatchJobs],
     services: NamedDependency[Services],
     caller: NamedDependency[Caller],
 ) -> ServerSentEvent:
-    """Tell of changes as they come."""
+    """Tell of changes as they come: of a job, or of all."""
     changes, project_id = services.store.job_changes, caller.project_id
     look: Look = partial(changes.of_project, project_id)
     if params.job is not None:
         look = partial(changes.of_job, params.job, project_id=project_id)
-    seen = request.headers.get("last-event-id") or params.since
+    return _stream(request, look, params)
+
+
+@get("/ui/events/models")
+async def of_models(
+    request: ApiRequest,
+    params: NamedDependency[Watch],
+    changes: NamedDependency[Changes],
+    caller: NamedDependency[Caller],
+) -> ServerSentEvent:
+    """Tell when the project's models or the engines are others."""
+    return _stream(request, partial(changes.of_models, caller), params)
+
+
+@get("/ui/events/system")
+async def of_system(
+    request: ApiRequest,
+    params: NamedDependency[Watch],
+    changes: NamedDependency[Changes],
+    caller: NamedDependency[Caller],
+) -> ServerSentEvent:
+    """Tell when engines, queue or workers are others."""
+    if not caller.is_admin:
+        caller.ensure_may("api.model.read")
+    return _stream(request, changes.of_system, params)
+
+
+def _stream(request: ApiRequest, look: Look, asked: Watch) -> ServerSentEvent:
+    seen = request.headers.get("last-event-id") or asked.since
     # Litestar adds `x-accel-buffering: no`: nginx would gather events.
     return ServerSentEvent(_told(look, seen=seen))
 

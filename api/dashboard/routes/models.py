@@ -12,6 +12,7 @@ from api.bodies import ApiRequest
 from api.dashboard.guard import form_of
 from api.dashboard.pages import Page, messages_of, render
 from jobs import models
+from jobs.changes import Changes
 from jobs.keys import Caller
 from jobs.services import Services
 from schemas.base import Schema
@@ -38,9 +39,12 @@ async def list_all(
     request: ApiRequest,
     params: NamedDependency[ListModels],
     services: NamedDependency[Services],
+    changes: NamedDependency[Changes],
     caller: NamedDependency[Caller],
 ) -> Page:
     """List the bases, and the project's tuned models and checkpoints."""
+    # The token before the list: what changes between them is told once more, not never.
+    state = await changes.of_models(caller)
     found = (await models.list_models(services, caller, with_details=True)).data
     catalog = services.catalog
     tuned = [model for model in found if catalog.find(model.id) is None]
@@ -62,6 +66,7 @@ async def list_all(
         search=params.search,
         page=page,
         n_pages=n_pages,
+        state=state,
         may_ask="model.request" in caller.scopes,
         may_delete="api.model.write" in caller.scopes,
         may_train="api.fine_tuning.write" in caller.scopes,
