@@ -4,6 +4,7 @@ Only looks: whether a job can train on a file is the data check's to say.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ _READ_BYTES: Final = 2**20
 """A line that goes on behind them is shown as far as it was read."""
 _TEXT_CHARACTERS: Final = 2000
 """Of a message that are shown."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON may hold one by itself, no page can."""
 
 
 class PreviewMessage(Schema):
@@ -68,7 +71,7 @@ def _messages(text: str) -> list[PreviewMessage]:
 
 
 def _message(message: Mapping[str, JsonValue]) -> PreviewMessage:
-    role = str(message.get("role", "?"))
+    role, _ = _cut(str(message.get("role", "?")))
     others = [
         json.dumps(message[name], ensure_ascii=False, indent=2)
         for name in ("refusal", "tool_calls", "function_call")
@@ -91,4 +94,4 @@ def _content(content: JsonValue) -> str:
 
 
 def _cut(text: str) -> tuple[str, bool]:
-    return text[:_TEXT_CHARACTERS], len(text) > _TEXT_CHARACTERS
+    return _SURROGATE.sub("\ufffd", text[:_TEXT_CHARACTERS]), len(text) > _TEXT_CHARACTERS

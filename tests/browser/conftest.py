@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from api.dashboard.messages import LANGUAGES
+from jobs.bases.catalog import NANO_DIRECTORY
 from tests.browser.sample_project import SampleProject, fill
 from tests.browser.walk import LOCALES
 
@@ -33,7 +34,8 @@ def server(redis_server_url: str) -> Iterator:
     # Not before `pytest_configure` has chosen the SQLite.
     from tests.api_server import running_server  # noqa: PLC0415
 
-    with running_server(redis_server_url) as server:
+    # With a real tokenizer: examples are shown as the model sees them.
+    with running_server(redis_server_url, base_files=NANO_DIRECTORY) as server:
         yield server
 
 

@@ -3,27 +3,17 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import httpx
 from openai import OpenAI
 
 from schemas.report import Case, LeftOut, Report
+from tests.browser.hostile_texts import HARMFUL, Hostile
 from tests.sample_reports import add_report, labelled, report, said
 
 if TYPE_CHECKING:  # not before `pytest_configure` has chosen the SQLite
     from tests.api_server import Server
-
-HARMFUL: Final = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "'-alert(1)-'",
-    "{{ 7 * 7 }}${7 * 7}",
-    "</title></textarea><svg onload=alert(1)>",
-    "javascript:alert(1)",
-    "\u202egnp.exe",
-)
-"""A stored-XSS corpus, and a template's and a right-to-left trick."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +37,8 @@ class SampleProject:
     """Goes in a test."""
     key: str
     """Restricted, with a hostile name."""
+    hostile: Hostile
+    """What has texts that do harm in every field."""
 
     def paths(self) -> list[str]:
         """Return every page that is worth a look."""
@@ -108,19 +100,23 @@ def _report() -> Report:
 
 def fill(server: "Server") -> SampleProject:
     """Make one of each."""
+    # Not before `pytest_configure` has chosen the SQLite.
+    from tests.browser.hostile_project import store_everywhere  # noqa: PLC0415
+
     client = OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
     chat = [{"role": "user", "content": HARMFUL[0]}, {"role": "assistant", "content": HARMFUL[1]}]
     lines = (json.dumps({"messages": chat}) + "\n") * 20
     files = [
         client.files.create(file=(f"{text}.jsonl", lines.encode()), purpose="fine-tune")
         for text in HARMFUL
+        if text.isprintable()  # others are no names of files
     ]
-    metadata = {f"key {number} {text[:40]}": text for number, text in enumerate(HARMFUL)}
+    metadata = {f"key {number} {text[:40]}": text for number, text in enumerate(HARMFUL[:16])}
     jobs = [
         client.fine_tuning.jobs.create(
             model="nano", training_file=file.id, suffix=text[:60], metadata=metadata
         )
-        for file, text in zip(files, HARMFUL, strict=True)
+        for file, text in zip(files, HARMFUL, strict=False)
         if any(character.isalnum() for character in text)
     ]
     client.fine_tuning.jobs.cancel(jobs[0].id)
@@ -136,6 +132,7 @@ def fill(server: "Server") -> SampleProject:
         tuned_model=server.add_tuned_model(suffix="bank"),
         passing_model=server.add_tuned_model(suffix="passing"),
         key=_add_key(server),
+        hostile=store_everywhere(server),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.sample_project import HARMFUL, SampleProject
+from tests.browser.sample_project import SampleProject
 from tests.browser.test_pages import violations
 from tests.fake_engine import WORDS
 
@@ -145,13 +145,6 @@ def test_an_answer_that_breaks_off_is_told(page: Page):
     ask(page, "break")
     expect(column(page, "A").locator(".failure")).to_be_visible()
     expect(page.locator("#votes")).to_be_hidden()
-
-
-@pytest.mark.parametrize("text", HARMFUL)
-def test_an_answer_is_text(page: Page, text: str):
-    """Whatever a model says is shown as text and does nothing."""
-    ask(page, f"say {text}")
-    expect(column(page, "A").locator(".said")).to_have_text(text)
 
 
 def test_a_conversation_goes_on(page: Page, server):

@@ -51,6 +51,14 @@ def test_a_file_is_uploaded_by_a_plain_form(reader: httpx.Client, csrf):
     assert file_id in reader.get("/ui/files").text
 
 
+def test_half_a_character_is_shown_as_none(reader: httpx.Client, csrf):
+    """JSON may hold a surrogate by itself, which no page can: its place is marked."""
+    line = '{"messages": [{"role": "us\\ud800er", "content": "cut \\ud83d"}]}\n'
+    page = reader.get(f"/ui/files/{upload(reader, csrf, line)}").text
+    assert "us\ufffder" in page
+    assert "cut \ufffd" in page
+
+
 def test_a_script_uploads_with_the_token_in_a_header(reader: httpx.Client, csrf):
     """A script that sends the token as a header, and no field of it, learns what the file became."""
     headers = {"x-csrf-token": csrf, "accept": "application/json"}
