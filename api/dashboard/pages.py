@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Final, Literal, get_args
 from urllib.parse import quote
@@ -25,10 +26,22 @@ Theme = Literal["system", "light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 LANGUAGE_COOKIE: Final = "retune_language"
 THEME_COOKIE: Final = "retune_theme"
+SHORTCUTS_COOKIE: Final = "retune_shortcuts"
+"""`off`: a letter alone does nothing, as who speaks to their machine may want it (WCAG 2.1.4)."""
 NAVIGATION: Final = ("jobs", "playground", "files", "models", "usage", "keys", "system")
 """The pages that there are, in the order of the bar at the top."""
 ADMIN_NAVIGATION: Final = ("usage", "keys", "system")
 """Those that an admin key opens: it has no project, and the others show one."""
+SHORTCUTS: Final[Mapping[str, str]] = {
+    "jobs": "j",
+    "playground": "p",
+    "files": "f",
+    "models": "m",
+    "usage": "u",
+    "keys": "k",
+    "system": "s",
+}
+"""The letter after `g` that leads to a page."""
 HOME: Final = "/ui/"
 """From where each goes on to their first page."""
 
@@ -86,6 +99,7 @@ class Reader:
         cookies = read_cookies(request.headers)
         theme = cookies.get(THEME_COOKIE)
         self.theme: Theme = next((each for each in THEMES if each == theme), "system")
+        self.has_shortcuts = cookies.get(SHORTCUTS_COOKIE) != "off"
         self.signed_in = find_signed_in(request)
         self.path = request.scope["path"]
         query = request.scope["query_string"].decode("latin-1")
@@ -165,6 +179,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "asset": asset_url,
+        "shortcuts": SHORTCUTS,
         "languages": {each: NAMES[each] for each in LANGUAGES},
         "themes": THEMES,
     }

@@ -9,7 +9,7 @@ import pytest
 from api.dashboard.assets import PREFIX, asset_url, assets
 
 BUDGET = 60_000
-"""Bytes of scripts and styles, gzip."""
+"""Bytes of scripts and styles, gzip. Ours go as they are written: rjsmin and rcssmin would save 2.6 KB of them."""
 VENDORED = {
     "htmx.min.js": "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",

@@ -177,3 +177,12 @@ def test_a_rotated_key_ends_its_sessions(server: Server, visitor: httpx.Client):
         url = f"/admin_api_keys/{made['id']}/rotate"
         organization.post(url, json={}).raise_for_status()
     eventually(lambda: visitor.get("/ui/keys").status_code == 303)
+
+
+def test_single_keys_stay_off(reader: httpx.Client):
+    """Who turned the keys for moving about off finds them off on every page, until they turn them on."""
+    csrf = token(reader.get("/ui/files").text)
+    for choice, is_on in (("off", False), ("on", True), ("sideways", True)):
+        sent = {"csrf_token": csrf, "shortcuts": choice, "next": "/ui/files"}
+        assert reader.post("/ui/preferences", data=sent).headers["location"] == "/ui/files"
+        assert (" data-on>" in reader.get("/ui/models").text) == is_on

@@ -20,7 +20,15 @@ from api.dashboard.guard import (
     signed_in_of,
 )
 from api.dashboard.messages import LANGUAGES
-from api.dashboard.pages import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Page, local_path, render
+from api.dashboard.pages import (
+    LANGUAGE_COOKIE,
+    SHORTCUTS_COOKIE,
+    THEME_COOKIE,
+    THEMES,
+    Page,
+    local_path,
+    render,
+)
 from jobs.sessions import Sessions
 from schemas.base import Schema
 from schemas.errors import Unauthorized
@@ -111,13 +119,15 @@ async def sign_out(request: ApiRequest, sessions: NamedDependency[Sessions]) -> 
 
 @post("/ui/preferences")
 async def preferences(request: ApiRequest) -> Redirect:
-    """Keep the language and the theme that somebody likes, in cookies of their own."""
+    """Keep the language, the theme and the keys that somebody likes, in cookies of their own."""
     fields = form_of(request)
     cookies = []
     if (language := fields.get("language")) in LANGUAGES:
         cookies.append(_kept(LANGUAGE_COOKIE, language))
     if (theme := fields.get("theme")) in THEMES:
         cookies.append(_kept(THEME_COOKIE, theme))
+    if (shortcuts := fields.get("shortcuts")) in {"on", "off"}:
+        cookies.append(_kept(SHORTCUTS_COOKIE, shortcuts))
     return Redirect(local_path(fields.get("next")), status_code=303, cookies=cookies)
 
 

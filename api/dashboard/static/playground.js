@@ -471,7 +471,7 @@
     else form.requestSubmit(form.querySelector('[value="load"]'));
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") stop();
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
   });
   find("stop").addEventListener("click", stop);
   find("votes").addEventListener("click", (event) => {
