@@ -87,6 +87,12 @@ def integrations_of(request: JobCreate, *, job_id: str) -> list[Integration]:
     ]
 
 
+def has_wandb() -> bool:
+    """Whether jobs can report to Weights & Biases here."""
+    # Found, not imported: it is the worker's to run, and takes a second.
+    return find_spec("wandb") is not None
+
+
 def _refuse_unsupported(request: JobCreate) -> None:
     if request.method is not None and request.method.type != "supervised":
         raise InvalidRequest(
@@ -95,8 +101,7 @@ def _refuse_unsupported(request: JobCreate) -> None:
             param="method.type",
             code="unsupported_value",
         )
-    # Found, not imported: it is the worker's to run, and takes a second.
-    if request.integrations and find_spec("wandb") is None:
+    if request.integrations and not has_wandb():
         raise InvalidRequest(
             "Unsupported value: 'integrations' does not support 'wandb' on this server, because the "
             "package 'wandb' is not installed. Its operator can: pip install 'retune[wandb]'. Without "

@@ -9,12 +9,13 @@ from typing import Any, Final, NamedTuple, Self
 from pydantic import JsonValue
 
 from schemas.errors import ApiError, InvalidRequest
-from schemas.fine_tuning import EarlyStopping, Job
+from schemas.fine_tuning import EarlyStopping, Job, WandbIntegration
 from schemas.fine_tuning_requests import (
     EarlyStoppingRequest,
     HyperparametersRequest,
     JobCreate,
     NumbersRequest,
+    WandbRequest,
 )
 from schemas.validation import validated
 
@@ -28,11 +29,13 @@ ADVANCED: Final = tuple(
 )
 """Ours."""
 STOPPING: Final = ("patience", "min_gain")
+WANDB: Final = tuple(f"wandb_{name}" for name in WandbRequest.model_fields)
+"""Of the one run of Weights & Biases that the form can ask for."""
 UPLOADS: Final = {"training_file": "training_upload", "validation_file": "validation_upload"}
 """Which field takes a new file for which."""
 FIELDS: Final = frozenset(
     {
-        *HyperparametersRequest.model_fields, *STOPPING, *UPLOADS, *UPLOADS.values(),
+        *HyperparametersRequest.model_fields, *STOPPING, *WANDB, *UPLOADS, *UPLOADS.values(),
         "attempt", "metadata", "method", "model", "seed", "suffix", "validation",
     }
 )  # fmt: skip
@@ -40,6 +43,7 @@ _AUTO: Final = "auto"
 _PLACES: Final = ("method.supervised.hyperparameters.", "hyperparameters.")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})(e[+-]?[0-9]{1,2})?")
+_WANDB_PARAM: Final = re.compile(r"integrations(?:\[0\]\.wandb\.(?P<name>\w+))?.*")
 _MISSING: Final = "-"
 """Stands for what is required and was not given, once that was told."""
 
@@ -114,6 +118,7 @@ def values_of(job: Job) -> dict[str, str]:
     return {
         **wishes,
         **(_stopping_values(stopping) if stopping else {}),
+        **(_wandb_values(job.integrations[0].wandb) if job.integrations else {}),
         "model": job.model,
         "training_file": job.training_file,
         "validation": "split" if has_split else "file" if job.validation_file else "none",
@@ -127,6 +132,8 @@ def values_of(job: Job) -> dict[str, str]:
 def field_of(param: str | None) -> str:
     """Return the field that an error's `param` speaks of; "" for none of them."""
     name = param or ""
+    if integration := _WANDB_PARAM.fullmatch(name):
+        return f"wandb_{integration['name'] or 'project'}"
     for place in _PLACES:
         name = name.removeprefix(place)
     first, _, rest = name.partition(".")
@@ -149,11 +156,13 @@ def bounds(*, max_rank: int) -> dict[str, Bounds]:
 
 @cache
 def limits() -> Mapping[str, int]:
-    """Return how much the suffix and the metadata may hold: characters, and pairs."""
+    """Return how much the suffix, the metadata and the tags may hold: characters, pairs, tags."""
     fields = JobCreate.model_json_schema()["properties"]
+    run = WandbRequest.model_json_schema()["properties"]
     return {
         "suffix": fields["suffix"]["anyOf"][0]["maxLength"],
         "metadata": fields["metadata"]["anyOf"][0]["maxProperties"],
+        "wandb_tags": run["tags"]["anyOf"][0]["maxItems"],
     }
 
 
@@ -202,6 +211,8 @@ def _body(values: Mapping[str, str], problems: dict[str, ApiError]) -> dict[str,
         body["seed"] = _number(typed["seed"])
     if metadata := _metadata(typed.get("metadata", ""), problems):
         body["metadata"] = metadata
+    if run := _wandb(typed):
+        body["integrations"] = [{"type": "wandb", "wandb": run}]
     if wishes := _wishes(typed):
         supervised: JsonValue = {"hyperparameters": wishes}
         body["method"] = {"type": "supervised", "supervised": supervised}
@@ -225,6 +236,16 @@ def _wishes(typed: Mapping[str, str]) -> dict[str, JsonValue]:
     return wishes
 
 
+def _wandb(typed: Mapping[str, str]) -> dict[str, JsonValue]:
+    """Return the run that a job shall report to; empty where none was asked for."""
+    run: dict[str, JsonValue] = {
+        field.removeprefix("wandb_"): typed[field] for field in WANDB if typed.get(field)
+    }
+    if typed.get("wandb_tags"):
+        run["tags"] = [*_lines(typed["wandb_tags"])]
+    return run
+
+
 def _wish(name: str, text: str) -> JsonValue:
     takes = _bounds()[name]
     if takes.choices == ("true", "false"):
@@ -243,7 +264,7 @@ def _number(text: str) -> JsonValue:
 
 def _metadata(text: str, problems: dict[str, ApiError]) -> dict[str, JsonValue]:
     pairs: dict[str, JsonValue] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in _lines(text):
         key, sign, value = line.partition("=")
         if not sign or not key.strip():
             problems["metadata"] = InvalidRequest(
@@ -256,10 +277,16 @@ def _metadata(text: str, problems: dict[str, ApiError]) -> dict[str, JsonValue]:
     return pairs
 
 
+def _lines(text: str) -> list[str]:
+    return list(filter(None, map(str.strip, text.splitlines())))
+
+
 def _without(body: dict[str, JsonValue], field: str) -> dict[str, JsonValue]:
     """Return a body without what was wrong in it, so that the next thing that is wrong is found."""
     if field in {"model", "training_file"}:
         return {**body, field: _MISSING}
+    if field in WANDB:
+        return _without_of_wandb(body, field.removeprefix("wandb_"))
     if field in body:
         return {name: value for name, value in body.items() if name != field}
     asked = body.get("method")
@@ -273,6 +300,16 @@ def _without(body: dict[str, JsonValue], field: str) -> dict[str, JsonValue]:
         wishes = {**wishes, "early_stopping": kept}
     wishes = {name: value for name, value in wishes.items() if name != field}
     return {**body, "method": {**asked, "supervised": {"hyperparameters": wishes}}}
+
+
+def _without_of_wandb(body: dict[str, JsonValue], name: str) -> dict[str, JsonValue]:
+    integrations = body["integrations"]
+    assert isinstance(integrations, list)
+    assert isinstance(integrations[0], dict)
+    run = integrations[0]["wandb"]
+    assert isinstance(run, dict)
+    kept = {"project": _MISSING, **{key: value for key, value in run.items() if key != name}}
+    return {**body, "integrations": [{**integrations[0], "wandb": kept}]}
 
 
 def _tell_of_files_left_behind(values: Mapping[str, str], problems: dict[str, ApiError]) -> None:
@@ -289,6 +326,15 @@ def _stopping_values(stopping: EarlyStopping) -> dict[str, str]:
         "early_stopping": "yes",
         "patience": str(stopping.patience),
         "min_gain": str(stopping.min_gain),
+    }
+
+
+def _wandb_values(run: WandbIntegration) -> dict[str, str]:
+    return {
+        "wandb_project": run.project,
+        "wandb_name": run.name or "",
+        "wandb_entity": run.entity or "",
+        "wandb_tags": "\n".join(run.tags),
     }
 
 

@@ -58,12 +58,26 @@ def _body(request: JobCreate) -> Mapping[str, JsonValue]:
 
 def _literal(value: JsonValue, *, depth: int) -> str:
     """Return a value as Python writes it, on one line where it fits."""
-    if not isinstance(value, dict):
-        # JSON's strings are Python's too; repr would choose other quotation marks.
-        return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-    pairs = [f"{json.dumps(key)}: {_literal(each, depth=depth + 1)}" for key, each in value.items()]
-    on_one_line = "{" + ", ".join(pairs) + "}"
+    match value:
+        case str():
+            # JSON's strings are Python's too; repr would choose other quotation marks.
+            return json.dumps(value, ensure_ascii=False)
+        case dict():
+            first, *parts, last = (
+                "{",
+                *(_pair(*each, depth=depth + 1) for each in value.items()),
+                "}",
+            )
+        case list():
+            first, *parts, last = "[", *(_literal(each, depth=depth + 1) for each in value), "]"
+        case _:
+            return repr(value)
+    on_one_line = first + ", ".join(parts) + last
     if len(on_one_line) + depth * len(_INDENT) < _WIDTH and "\n" not in on_one_line:
         return on_one_line
-    inner = "".join(f"{_INDENT * (depth + 1)}{pair},\n" for pair in pairs)
-    return f"{{\n{inner}{_INDENT * depth}}}"
+    inner = "".join(f"{_INDENT * (depth + 1)}{part},\n" for part in parts)
+    return f"{first}\n{inner}{_INDENT * depth}{last}"
+
+
+def _pair(key: str, value: JsonValue, *, depth: int) -> str:
+    return f"{json.dumps(key)}: {_literal(value, depth=depth)}"

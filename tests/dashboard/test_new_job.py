@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from api.dashboard import job_form
 from jobs.bases.catalog import NANO_DIRECTORY
+from schemas.fine_tuning import Integration, WandbIntegration
 from tests.api_server import Server
+from tests.samples import record
 
 NEW = "/ui/jobs/new"
 GOOD = json.dumps(
@@ -117,6 +120,8 @@ def test_all_that_is_wrong_is_said_at_once(reader: httpx.Client, empty):
         "n_epochs": "51",
         "batch_size": "many",
         "learning_rate_multiplier": "0",
+        "wandb_project": "p" * 129,
+        "wandb_tags": "t" * 65,
         "seed": "-1",
         "metadata": "no pair",
         "early_stopping": "yes",
@@ -129,6 +134,8 @@ def test_all_that_is_wrong_is_said_at_once(reader: httpx.Client, empty):
     assert "an integer" in error_at(answer.text, "batch_size")
     assert "> 0" in error_at(answer.text, "learning_rate_multiplier")
     assert ">= 0" in error_at(answer.text, "seed")
+    assert "length 128" in error_at(answer.text, "wandb_project")
+    assert "length 64" in error_at(answer.text, "wandb_tags")
     assert ">= 1" in error_at(answer.text, "patience")
     assert "name=value" in error_at(answer.text, "metadata")
     assert 'name="batch_size" value="many"' in answer.text
@@ -147,6 +154,10 @@ def test_all_that_is_wrong_is_said_at_once(reader: httpx.Client, empty):
         ({"lora_target_modules": "nose"}, "lora_target_modules", "linear layers"),
         ({"validation": "file"}, "validation_file", "empty string"),
         ({"validation": "split", "validation_split": ""}, "validation_split", "a decimal"),
+        ({"wandb_project": "chats"}, "wandb_project", "pip install 'retune[wandb]'"),
+        ({"wandb_name": "a"}, "wandb_project", "Missing required parameter"),
+        ({"wandb_project": "p", "wandb_tags": "a\n" + "b" * 65}, "wandb_tags", "maximum length 64"),
+        ({"wandb_project": "p", "wandb_entity": "e" * 129}, "wandb_entity", "maximum length 128"),
     ],
 )
 def test_what_the_server_refuses_is_said_at_its_field(
@@ -220,6 +231,8 @@ def test_the_same_as_code(server: Server, reader: httpx.Client, empty):
         "n_epochs": "2",
         "use_rslora": "false",
         "metadata": "k=é\u2028",
+        "wandb_project": "chats",
+        "wandb_tags": "first, \nsecond",
     }
     page = reader.post(f"{NEW}/code", data=empty | typed).text
     python, curl = snippets(page)
@@ -231,6 +244,9 @@ def test_the_same_as_code(server: Server, reader: httpx.Client, empty):
             "supervised": {"hyperparameters": {"n_epochs": 2, "use_rslora": False}},
         },
         "suffix": 'it\'s "$(ls)" \\',
+        "integrations": [
+            {"type": "wandb", "wandb": {"project": "chats", "tags": ["first,", "second"]}}
+        ],
         "metadata": {"k": "é"},
     }
     create = ast.parse(python).body[2]
@@ -272,6 +288,20 @@ def test_one_more_like_a_job(server: Server, api, reader: httpx.Client, training
     assert {k: v for k, v in again.items() if k not in told_apart} == {
         k: v for k, v in job.items() if k not in told_apart
     }
+
+
+def test_one_more_reports_to_the_same_project():
+    """What a job asked of Weights & Biases is in the form of one more like it, the run's id aside."""
+    run = WandbIntegration(
+        project="chats", name="n", entity="team", tags=["a, b", "c"], run_id="ftjob-1"
+    )
+    job = record(status="running").job
+    job = job.model_copy(update={"integrations": [Integration(wandb=run)]})
+    draft = job_form.read(job_form.values_of(job))
+    assert draft.request is not None
+    assert draft.request.integrations is not None
+    (again,) = draft.request.integrations
+    assert again.wandb.model_dump() == run.model_dump(exclude={"run_id"})
 
 
 def filled_in(page: str) -> dict[str, str]:

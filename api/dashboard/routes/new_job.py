@@ -20,7 +20,7 @@ from api.uploads import admitted, receive_among
 from jobs import files, fine_tuning, models
 from jobs.dataset import MIN_EXAMPLES
 from jobs.dry_run import dry_run
-from jobs.job_requests import clean_suffix
+from jobs.job_requests import clean_suffix, has_wandb
 from jobs.keys import Caller
 from jobs.memory_check import least_bytes
 from jobs.services import Services
@@ -204,6 +204,8 @@ async def _page(
         numbers=job_form.NUMBERS,
         advanced=job_form.ADVANCED,
         stopping=job_form.STOPPING,
+        wandb=job_form.WANDB,
+        has_wandb=has_wandb(),
         uploads=job_form.UPLOADS,
         may_upload="api.files.write" in caller.scopes,
         name=_model_name(caller, model, draft.value("suffix")),
