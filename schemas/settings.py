@@ -80,7 +80,10 @@ class Settings(Schema):
     webhook_allow_private: str = ""
     """Networks, comma-separated, where webhooks may go though they are not public, also over plain http."""
 
-    @field_validator("webhook_allow_private")
+    trusted_proxies: str = ""
+    """Addresses and networks, comma-separated, whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed."""
+
+    @field_validator("trusted_proxies", "webhook_allow_private")
     @classmethod
     def _networks(cls, text: str) -> str:
         _parse_networks(text)

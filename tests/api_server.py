@@ -11,6 +11,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from api.app import create_app
+from api.cli.serve import server_config
 from jobs.askable import AskableModels
 from jobs.bases.catalog import Catalog
 from jobs.blobs import Blobs
@@ -187,16 +188,15 @@ def running_server(
         key, admin_key = asyncio.run(_first_keys(settings))
         offered = catalog(engine, directory=base_files)
         application = create_app(settings, open_services=opener(engine, offered=offered))
-        with serving(application) as url:
+        with serving(application, settings) as url:
             yield Server(url, key, admin_key, settings, engine)
 
 
 @contextmanager
-def serving(application: ASGIApp) -> Iterator[str]:
+def serving(application: ASGIApp, settings: Settings) -> Iterator[str]:
     """Serve on a port of the system's choice, in a thread, as `retune serve` does."""
-    config = uvicorn.Config(
-        application, port=0, log_level="warning", timeout_graceful_shutdown=1, server_header=False
-    )
+    config = server_config(application, settings, host="127.0.0.1", port=0)
+    config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()

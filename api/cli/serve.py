@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
+from litestar.types import ASGIApp
 
 from api.app import create_app
 from api.cli.main import settings_from
@@ -103,18 +104,27 @@ def _prepare(settings: Settings) -> None:
     migrate(settings.effective_database_url)
 
 
-async def _serve_api(options: argparse.Namespace, settings: Settings) -> None:
-    config = uvicorn.Config(
-        create_app(settings),
-        host=options.host,
-        port=options.port,
-        proxy_headers=False,  # nothing here asks where a request came from
+def server_config(
+    application: ASGIApp, settings: Settings, *, host: str, port: int
+) -> uvicorn.Config:
+    """Return how an application is served: whom its requests came from, and how, is what trusted proxies say."""
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         http="httptools",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=30,
     )
+
+
+async def _serve_api(options: argparse.Namespace, settings: Settings) -> None:
+    application = create_app(settings)
+    config = server_config(application, settings, host=options.host, port=options.port)
     await uvicorn.Server(config).serve()
 
 

@@ -51,7 +51,7 @@ def dry(redis_server_url: str) -> Iterator[tuple[OpenAI, Settings]]:
         )
         app = create_app(settings, open_services=opener(engine, offered=Catalog([base])))
         with (
-            serving(app) as url,
+            serving(app, settings) as url,
             OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as client,
         ):
             yield client, settings

@@ -78,7 +78,7 @@ def daring(server: Server) -> Iterator[httpx.Client]:
     application = create_app(settings, open_services=opener(server.engine))
     headers = {"authorization": f"Bearer {server.key}"}
     with (
-        serving(application) as url,
+        serving(application, settings) as url,
         httpx.Client(base_url=url, headers=headers, timeout=60) as client,
     ):
         yield client

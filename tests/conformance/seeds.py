@@ -112,7 +112,7 @@ def serving_seeded(redis_url: str) -> Iterator[str]:
                 yield seeded.services
 
         seeded = Seeded(create_app(settings, open_services=open_services), receiver.url)
-        with serving(seeded) as url:
+        with serving(seeded, settings) as url:
             yield url
 
 
