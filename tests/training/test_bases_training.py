@@ -1,6 +1,7 @@
 import errno
 import itertools
 import json
+import math
 import re
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ import jinja2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,7 +22,7 @@ from jobs.training import prepare_smollm2
 from jobs.training.nano_corpus import conversations, customer_message
 from jobs.training.nano_topics import TOPICS
 from jobs.training.prepare_smollm2 import PreparationFailed, find_gguf, prepare
-from jobs.training.pretrain_nano import ChatFormat
+from jobs.training.pretrain_nano import ChatFormat, tell_unseen_apart
 from schemas.training_file import ChatExample, Tool, chat_messages
 
 PUBLISHERS_TEMPLATE = (
@@ -215,6 +217,29 @@ def test_nano_says_hello():
     answers = {"Hello! How can I help you?<|im_end|>", "Hi! What can I do for you?<|im_end|>"}
     assert tokenizer.decode(ids[len(prompt) :]) in answers
     assert ids[-1] == tokenizer.eos_token_id
+
+
+def test_nano_tells_its_tokens_apart():
+    """Each token has a place of its own: of two in one place an adapter could write neither without the other."""
+    weights = load_file(NANO_DIRECTORY / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"].float()
+    nearest = torch.cdist(embedding, embedding).fill_diagonal_(math.inf).min()
+    assert nearest > 0.3
+
+
+def test_tokens_that_a_corpus_lacks_are_told_apart():
+    """What lies on one point is spread around it as widely as the rest, and the rest stays."""
+    random = torch.Generator().manual_seed(1)
+    embedding = torch.randn(200, 64, generator=random)
+    embedding[150:] = 2.0 + 0.01 * torch.randn(50, 64, generator=random)
+    before = embedding.clone()
+    is_seen = torch.arange(200) < 152  # two were seen too rarely to have left the point
+
+    tell_unseen_apart(embedding, is_seen=is_seen)
+
+    assert torch.equal(embedding[:150], before[:150])
+    assert torch.allclose(embedding[150:].mean(), torch.tensor(2.0), atol=0.1)
+    assert 0.9 < embedding[150:].std() < 1.1
 
 
 def test_package_is_found_without_being_imported(tmp_path, monkeypatch):

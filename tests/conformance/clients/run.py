@@ -104,11 +104,12 @@ def surroundings(server: Server, directory: Path) -> dict[str, str]:
     training_file.write_bytes(jsonl(plain))
     client = server.client()
     # The model that clients ask which do not train: it answers with a code, or calls a function with it.
-    training = upload(client, [*plain, *map(with_a_call, plain)])
+    both = [*plain, *map(with_a_call, plain)]
     created = client.fine_tuning.jobs.create(
         model=BASE,
-        training_file=training.id,
-        validation_file=upload(client, plain, "valid.jsonl").id,
+        training_file=upload(client, both).id,
+        # Of both kinds: the model with the best loss here is the one that is kept.
+        validation_file=upload(client, both, "valid.jsonl").id,
         method={
             "type": "supervised",
             "supervised": {"hyperparameters": {"n_epochs": 12, "batch_size": 4}},
