@@ -15,11 +15,14 @@ from multipart import (  # type: ignore[import-untyped]  # has annotations, but 
 from pydantic import Field, JsonValue
 
 from api.bodies import ApiRequest, body_chunks, check_headers
+from jobs import files
 from jobs.blobs import IncomingBlob
+from jobs.keys import Caller
 from jobs.limits.limiter import Limiter
+from jobs.services import Services
 from schemas.base import RequestBody, Schema
 from schemas.errors import InvalidRequest, PayloadTooLarge
-from schemas.files import MAX_FILE_BYTES, ExpiresAfter, UploadPurpose
+from schemas.files import MAX_FILE_BYTES, ExpiresAfter, File, UploadPurpose
 from schemas.uploads import MAX_PART_BYTES
 from schemas.validation import validated
 
@@ -74,6 +77,27 @@ async def admitted(
     finally:
         if announced is None:
             limiter.count_upload(request.user, incoming.size)
+
+
+async def receive_file(request: ApiRequest, services: Services, caller: Caller) -> File:
+    """Take the file of a form, and record it.
+
+    Raises:
+        ApiError: The key uploads too much, the form is none, or the file is of no use.
+    """
+    async with (
+        services.blobs.incoming() as incoming,
+        admitted(request, services.limiter, incoming),
+    ):
+        form = await receive_upload(request, incoming)
+        return await files.create(
+            services,
+            caller,
+            await incoming.finish(),
+            filename=form.filename,
+            purpose=form.purpose,
+            expires_after=form.expires_after,
+        )
 
 
 async def receive_upload(

@@ -16,7 +16,7 @@ from jobs.store.idempotency import Attempt
 from jobs.store.job_filter import JobFilter
 from jobs.store.jobs import Outcome
 from jobs.store.records import JobRecord, Plan
-from schemas.base import CursorPage, Page
+from schemas.base import CursorPage, Page, Schema
 from schemas.errors import InvalidRequest
 from schemas.fine_tuning import (
     MAX_SEED,
@@ -33,6 +33,17 @@ from schemas.fine_tuning import (
 from schemas.fine_tuning_requests import JobCreate
 from schemas.ids import new_id
 from schemas.limits import UNLIMITED
+
+
+class WatchedJob(Schema):
+    """A job, and what its record says beyond it."""
+
+    job: Job
+    is_pausing: bool
+    """Whether a pause was asked for that is not there yet."""
+    started_at: int | None
+    """When a worker first had it to train (Unix seconds); None: not yet."""
+    newest_step: Event | None
 
 
 async def create(
@@ -112,10 +123,25 @@ async def get(
         JobNotFound: There is none of that id.
     """
     job = (await services.store.jobs.get(job_id, project_id=caller.project_id)).job
-    if not with_queue_position or job.status != "queued":
-        return job
-    before = await services.store.jobs.waiting_before(job_id)
-    return job.model_copy(update={"queue_position": before})
+    return await _with_queue_position(services, job) if with_queue_position else job
+
+
+async def watch(services: Services, caller: Caller, job_id: str) -> WatchedJob:
+    """Return a job of the caller's with how far it is, its place in the queue included.
+
+    Raises:
+        JobNotFound: There is none of that id.
+    """
+    records = services.store.jobs
+    record = await records.get(job_id, project_id=caller.project_id)
+    started = await records.first_told(job_id, "started")
+    steps = await records.events(job_id, limit=1, after=None, type="metrics")
+    return WatchedJob(
+        job=await _with_queue_position(services, record.job),
+        is_pausing=record.is_pausing,
+        started_at=None if started is None else started.created_at,
+        newest_step=steps.data[0] if steps.data else None,
+    )
 
 
 async def cancel(services: Services, caller: Caller, job_id: str) -> Job:
@@ -219,26 +245,6 @@ async def list_events(
     )
 
 
-async def started_at(services: Services, caller: Caller, job_id: str) -> int | None:
-    """Return when a worker first had a job to train it (Unix seconds); None: not yet.
-
-    Raises:
-        JobNotFound: There is no such job.
-    """
-    await get(services, caller, job_id)
-    started = await services.store.jobs.first_told(job_id, "started")
-    return None if started is None else started.created_at
-
-
-async def is_pausing(services: Services, caller: Caller, job_id: str) -> bool:
-    """Whether a pause was asked for that is not there yet.
-
-    Raises:
-        JobNotFound: There is no such job.
-    """
-    return (await services.store.jobs.get(job_id, project_id=caller.project_id)).is_pausing
-
-
 async def list_checkpoints(
     services: Services, caller: Caller, job_id: str, *, after: str | None, limit: int
 ) -> CursorPage[Checkpoint]:
@@ -250,3 +256,10 @@ async def list_checkpoints(
     """
     await get(services, caller, job_id)
     return await services.store.jobs.checkpoints(job_id, limit=limit, after=after)
+
+
+async def _with_queue_position(services: Services, job: Job) -> Job:
+    if job.status != "queued":
+        return job
+    before = await services.store.jobs.waiting_before(job.id)
+    return job.model_copy(update={"queue_position": before})

@@ -9,7 +9,7 @@ from litestar.response import File as FileResponse
 from pydantic import Field
 
 from api.bodies import ApiRequest
-from api.uploads import FileForm, admitted, receive_upload
+from api.uploads import FileForm, receive_file
 from jobs import files
 from jobs.keys import Caller
 from jobs.services import Services
@@ -38,19 +38,7 @@ class Files(Controller):
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
     ) -> File:
-        async with (
-            services.blobs.incoming() as incoming,
-            admitted(request, services.limiter, incoming),
-        ):
-            form = await receive_upload(request, incoming)
-            return await files.create(
-                services,
-                caller,
-                await incoming.finish(),
-                filename=form.filename,
-                purpose=form.purpose,
-                expires_after=form.expires_after,
-            )
+        return await receive_file(request, services, caller)
 
     @get()
     async def list_all(

@@ -11,7 +11,7 @@ from litestar.response import Redirect
 
 from api.bodies import ApiRequest
 from api.dashboard.pages import Page, render
-from api.uploads import admitted, receive_upload
+from api.uploads import receive_file
 from jobs import files
 from jobs.file_preview import N_LINES, preview
 from jobs.keys import Caller
@@ -56,7 +56,7 @@ async def upload(
     """Take a file: from a form, and lead to its page; from a script, and say what it became."""
     wants_json = request.headers.get("accept") == "application/json"
     try:
-        file = await _receive(request, services, caller)
+        file = await receive_file(request, services, caller)
     except ApiError as exc:
         if wants_json:
             raise
@@ -106,21 +106,6 @@ async def delete(
     except Conflict as exc:
         return await _file(request, services, caller, file_id, refused=exc)
     return Redirect(PATH, status_code=303)
-
-
-async def _receive(request: ApiRequest, services: Services, caller: Caller) -> File:
-    async with (
-        services.blobs.incoming() as incoming,
-        admitted(request, services.limiter, incoming),
-    ):
-        form = await receive_upload(request, incoming)
-        return await files.create(
-            services,
-            caller,
-            await incoming.finish(),
-            filename=form.filename,
-            purpose=form.purpose,
-        )
 
 
 async def _list(

@@ -19,7 +19,7 @@ from jobs.services import Services
 from schemas.base import Schema
 from schemas.curves import Curves
 from schemas.errors import ApiError
-from schemas.fine_tuning import Event, Job
+from schemas.fine_tuning import Job
 
 PATH: Final = "/ui/jobs/{job_id:str}"
 Shown = Literal["messages", "problems", "steps"]
@@ -72,7 +72,7 @@ async def show(
     """Show a job: what it is, how it goes, and what it says."""
     # The token before the job: what changes between them is told once more, not never.
     state = await services.store.job_changes.of_job(job_id, project_id=caller.project_id)
-    job = await fine_tuning.get(services, caller, job_id, with_queue_position=True)
+    watched = await fine_tuning.watch(services, caller, job_id)
     told = await fine_tuning.list_events(
         services, caller, job_id, after=params.after, limit=_EVENTS, **_SHOWN[params.show]
     )
@@ -82,18 +82,18 @@ async def show(
     return render(
         request,
         "job.html",
-        job=job,
+        job=watched.job,
         may_change="api.fine_tuning.write" in caller.scopes,
-        is_over=is_terminal(job.status),
-        is_pausing=await fine_tuning.is_pausing(services, caller, job_id),
-        started_at=await fine_tuning.started_at(services, caller, job_id),
-        newest_step=await _newest_step(services, caller, job_id),
-        extensions=_extensions(job),
+        is_over=is_terminal(watched.job.status),
+        is_pausing=watched.is_pausing,
+        started_at=watched.started_at,
+        newest_step=watched.newest_step,
+        extensions=_extensions(watched.job),
         events=told,
         asked=params,
         checkpoints=checkpoints.data,
         charts=_CHARTS,
-        state=None if _is_settled(job) else state,
+        state=None if _is_settled(watched.job) else state,
     )
 
 
@@ -188,13 +188,6 @@ async def resume(
 
 def _to(job: Job) -> Redirect:
     return Redirect(f"/ui/jobs/{job.id}", status_code=303)
-
-
-async def _newest_step(services: Services, caller: Caller, job_id: str) -> Event | None:
-    told = await fine_tuning.list_events(
-        services, caller, job_id, after=None, limit=1, type="metrics"
-    )
-    return told.data[0] if told.data else None
 
 
 def _extensions(job: Job) -> Mapping[str, object]:
