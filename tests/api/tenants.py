@@ -2,15 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx
 
-from api.app import create_router
 from api.security import PUBLIC_PATHS
-from schemas.settings import Settings
+from tests.api.routes import served_routes
 from tests.api_server import Server
 
 MARKER = "only-tenant-a-may-read-this"
@@ -51,9 +49,8 @@ class Route(NamedTuple):
 
 def all_routes() -> list[Route]:
     """Every route that needs a key; of those that are there under several prefixes, the first."""
-    nowhere = Settings(data_dir=Path("/nowhere"), bases_dir=Path("/nowhere"))
     found: dict[tuple[str, str], Route] = {}
-    for served in create_router(nowhere).routes:
+    for served in served_routes():
         bare = re.sub(r"^(/openai)?(/v1)?(?=/)", "", served.path_format)
         path = f"/v1{bare}" if "deployments" not in bare else served.path_format
         for method in sorted(served.methods - {"OPTIONS"}):

@@ -1,7 +1,7 @@
 """Every call of our own description, asked with good and bad data by schemathesis: no 5xx, no surprise."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from copy import deepcopy
 from urllib.parse import quote
 
 import httpx
@@ -18,15 +18,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import create_router
-from api.openapi.document import build_document
 from api.openapi.operations import OPERATIONS
-from schemas.settings import Settings
+from tests.api.routes import described
 from tests.api.tenants import Tenant, belongings
 from tests.api_server import PROJECT, Server, running_server
 
-NOWHERE = Settings(data_dir=Path("/nowhere"), bases_dir=Path("/nowhere"))
-SCHEMA = schemathesis.openapi.from_dict(build_document(create_router(NOWHERE).routes))
+SCHEMA = schemathesis.openapi.from_dict(deepcopy(described()))
 EXAMPLES = 5
 MANY_EXAMPLES = 100
 MANY_SLOW_EXAMPLES = 20

@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
@@ -12,18 +11,17 @@ import openai
 import pytest
 from pydantic import TypeAdapter
 
-from api.app import create_router
-from api.openapi.document import UndescribedRoute, build_document, find_calls
+from api.openapi.document import UndescribedRoute, find_calls
 from api.openapi.examples import PATH_VALUES
 from api.openapi.operations import OPERATIONS
 from api.reference import pages
 from api.reference.snippets import curl, python
-from schemas.settings import Settings
+from tests.api.routes import described, served_routes
 
-NOWHERE = Settings(data_dir=Path("/nowhere"), bases_dir=Path("/nowhere"))
-ROUTES = create_router(NOWHERE).routes
-DOCUMENT = build_document(ROUTES)
+ROUTES = served_routes()
+DOCUMENT = described()
 CALLS = find_calls(ROUTES)
+REFERENCE = pages.Reference(ROUTES)
 
 
 @pytest.fixture
@@ -139,7 +137,7 @@ def test_fields_say_what_their_docstrings_say() -> None:
 @pytest.mark.parametrize("slug", ["", *pages.SLUGS.values()])
 def test_pages_hold_together(slug: str) -> None:
     """No script, nothing from elsewhere, and each link within leads to an anchor or a page."""
-    html = pages.Reference(ROUTES).page(slug).decode()
+    html = REFERENCE.page(slug).decode()
     assert "<script" not in html
     assert "style=" not in html
     links = set(re.findall(r'(?:href|src)="([^"]+)"', html))
@@ -152,9 +150,8 @@ def test_pages_hold_together(slug: str) -> None:
 
 def test_streams_show_their_events() -> None:
     """On the page of each family that streams."""
-    reference = pages.Reference(ROUTES)
     for slug in ("chat", "completions", "responses"):
-        assert "text/event-stream" in reference.page(slug).decode()
+        assert "text/event-stream" in REFERENCE.page(slug).decode()
 
 
 def test_pages_are_made_of_files_that_come_with_the_package() -> None:
