@@ -19,7 +19,12 @@ BASES := $(or $(RETUNE_BASES_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retune/
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/known-good.txt
 PYTEST := $(BIN)/python -m pytest
+# Files in their own order: by their number of tests, as xdist has them, the longest would be last, and alone.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 UNIT := not engine and not training and not real_base and not slow and not browser
+HEAVY := (training or engine or real_base) and not slow and not browser
+# Where those are: whoever runs them need not import all others.
+HEAVY_FILES = $(shell grep -rlE 'pytest\.mark\.(training|engine|real_base)\b' tests --include='test_*.py' --exclude-dir=browser | sort)
 
 NODE_CLIENT := tests/conformance/clients/openai-node
 
@@ -48,7 +53,7 @@ check: setup ## Format, lint, types, layers, unit tests: the command before a co
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(call say,"Unit tests")
-	$(PYTEST) -m "$(UNIT)" -n 2 --dist loadfile
+	$(PYTEST) -m "$(UNIT)" $(IN_TWO)
 
 bench-overhead: setup setup-bases ## How long a job takes beside its training, cold and warm, phase by phase
 	$(BIN)/python -m tests.bench.overhead
@@ -82,7 +87,7 @@ fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 
 test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then training and real engines
 	@$(call say,"Tests that train$(comma) with a real engine or the real base model")
-	$(PYTEST) -m "(training or engine or real_base) and not slow and not browser" -n 2 --dist loadfile --durations=10
+	@$(PYTEST) -m "$(HEAVY)" $(IN_TWO) --durations=10 $(HEAVY_FILES)
 
 sdk-suite: setup .setup/sdk-suite/done ## OpenAI's SDK's own tests against the application, loose and strict
 	$(BIN)/python -m tests.conformance.sdk_suite

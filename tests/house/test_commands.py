@@ -101,6 +101,19 @@ def test_the_last_word_of_make_test_is_pytests():
     assert "pytest" in plan[-1]
 
 
+def test_make_test_names_every_file_that_trains_or_has_an_engine():
+    """Nothing is marked elsewhere, in a helper say, where the tests so marked would not be found."""
+    named = {word for word in make("--dry-run", "test").split() if word.endswith(".py")}
+    costly = re.compile(r"\bmark\.(engine|training|real_base)\b")
+    marked = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        if costly.search(path.read_text()) and path.parent.name != "browser"
+    }
+    assert len(marked) > 20
+    assert named >= marked
+
+
 @pytest.mark.parametrize(
     "page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem
 )
