@@ -28,6 +28,7 @@ from schemas.training import (
     training_event,
 )
 from tests.polling import eventually
+from tests.training.conftest import short_spec
 from tests.training.test_process import Child
 
 MakeSpec = Callable[..., TrainingSpec]
@@ -75,11 +76,16 @@ def test_leaves_a_process_without_a_document_where_there_are_too_few():
     assert [Group(rank=rank, size=2).share(step) for rank in range(2)] == [step, []]
 
 
+@pytest.fixture(scope="module")
+def one(nano_dir: Path, files_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What a single process takes."""
+    return taken(short_spec(nano_dir, files_dir, tmp_path_factory.mktemp("one")))
+
+
 @pytest.mark.training
 @pytest.mark.parametrize("is_sharded", [False, True], ids=["whole", "sharded"])
-def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, is_sharded):
+def test_two_processes_take_the_steps_of_one(one: dict, make_spec: MakeSpec, is_sharded):
     """In float32, losses and adapter are those of a single process, but for the order of sums."""
-    one = taken(make_spec("one"))
     two = taken(make_spec("two", n_processes=2, is_sharded=is_sharded))
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     # What is served is rounded to bfloat16: a weight a millionth apart may be rounded the other way, and a

@@ -108,6 +108,12 @@ def stopping(overfit: TrainingSpec, work_dir: Path, *, patience: int = 2) -> Tra
     return overfit.model_copy(update={"work_dir": work_dir, "early_stopping": asked})
 
 
+@pytest.fixture(scope="module")
+def stopped(overfit: TrainingSpec, tmp_path_factory: pytest.TempPathFactory) -> list[TrainingEvent]:
+    """What it tells where it may stop early, undisturbed."""
+    return run(stopping(overfit, tmp_path_factory.mktemp("stopped") / "work"))
+
+
 def losses(events: list[TrainingEvent]) -> dict[int, float]:
     return {
         step.step: step.full_valid_loss
@@ -142,15 +148,14 @@ def test_adapter_proof_and_numbers_belong_together(whole: list[TrainingEvent]) -
 
 
 def test_early_stopping_ends_where_nothing_is_gained(
-    overfit: TrainingSpec, whole: list[TrainingEvent], tmp_path: Path
+    whole: list[TrainingEvent], stopped: list[TrainingEvent]
 ) -> None:
     """Two measurements after the best it stops, with the same model, and counts what it has read."""
-    events = run(stopping(overfit, tmp_path / "work"))
-    (chosen,), (best,) = of_kind(events, ModelChosen), of_kind(whole, ModelChosen)
-    (note,) = of_kind(events, Noted)
-    (done,) = of_kind(events, TrainingDone)
+    (chosen,), (best,) = of_kind(stopped, ModelChosen), of_kind(whole, ModelChosen)
+    (note,) = of_kind(stopped, Noted)
+    (done,) = of_kind(stopped, TrainingDone)
 
-    steps = comparable(events)
+    steps = comparable(stopped)
     assert chosen.step == best.step
     assert len(steps) == best.step + 2 * 3 < 24
     assert steps == {step: comparable(whole)[step] for step in steps}
@@ -193,29 +198,31 @@ def assert_same(resumed: list[TrainingEvent], undisturbed: list[TrainingEvent]) 
 
 
 @pytest.mark.parametrize("told", ["its numbers", "its checkpoint", "the choice"])
-def test_a_kill_changes_nothing(overfit: TrainingSpec, tmp_path: Path, told: str) -> None:
+def test_a_kill_changes_nothing(
+    overfit: TrainingSpec, stopped: list[TrainingEvent], tmp_path: Path, told: str
+) -> None:
     """Killed as the best is told, as it is saved, or at the end: the same choice, to the bit."""
-    undisturbed = run(stopping(overfit, tmp_path / "undisturbed"))
-    (chosen,) = of_kind(undisturbed, ModelChosen)
+    (chosen,) = of_kind(stopped, ModelChosen)
     kind = {"its numbers": StepDone, "its checkpoint": CheckpointSaved, "the choice": ModelChosen}
     place = next(
         place
-        for place, event in enumerate(undisturbed)
+        for place, event in enumerate(stopped)
         if isinstance(event, kind[told]) and event.step == chosen.step
     )
 
     resumed = killed_and_resumed(stopping(overfit, tmp_path / "killed"), kill_at=place)
 
-    assert_same(resumed, undisturbed)
+    assert_same(resumed, stopped)
 
 
 @pytest.mark.slow
-def test_a_kill_anywhere_changes_nothing(overfit: TrainingSpec, tmp_path: Path) -> None:
+def test_a_kill_anywhere_changes_nothing(
+    overfit: TrainingSpec, stopped: list[TrainingEvent], tmp_path: Path
+) -> None:
     """As above, at every event there is."""
-    undisturbed = run(stopping(overfit, tmp_path / "undisturbed"))
-    for place in range(len(undisturbed)):
+    for place in range(len(stopped)):
         spec = stopping(overfit, tmp_path / f"killed-{place}")
-        assert_same(killed_and_resumed(spec, kill_at=place), undisturbed)
+        assert_same(killed_and_resumed(spec, kill_at=place), stopped)
 
 
 def test_the_final_adapter_goes_ahead_of_its_proof(
