@@ -1,7 +1,8 @@
 """Keys, models and the system with scripts: questions in dialogues, a key that is shown once, what follows by itself."""
 
 import re
-from threading import Thread
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,6 +16,12 @@ if TYPE_CHECKING:  # not before `pytest_configure` has chosen the SQLite
     from tests.api_server import Server
 
 pytestmark = pytest.mark.browser
+
+
+def beside(act: Callable[..., str], **asked: object) -> str:
+    """Do something that has an event loop of its own, beside Playwright's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(act, **asked).result()
 
 
 def test_a_model_goes_after_a_question(open_page: OpenPage, project: SampleProject):
@@ -55,9 +62,11 @@ def test_a_key_is_made_and_revoked(open_page: OpenPage, project: SampleProject, 
 def test_models_follow_what_the_engine_holds(
     server: "Server", open_page: OpenPage, project: SampleProject
 ):
-    """A model that somebody asks is in memory a moment later; who is typing or chose a link keeps both."""
+    """A model that a job left and somebody asks is listed, then in memory; what was typed and focused stays."""
     page = open_page("/ui/models").page
-    row = page.get_by_role("row").filter(has_text=project.tuned_model)
+    expect(page.get_by_text(project.tuned_model)).to_be_visible()
+    name = beside(server.add_tuned_model, suffix="followed")
+    row = page.get_by_role("row").filter(has_text=name)
     expect(row).to_contain_text("Loaded when asked")
     ask = row.get_by_role("link", name="Ask it")
     ask.focus()
@@ -65,7 +74,7 @@ def test_models_follow_what_the_engine_holds(
     httpx.post(
         f"{server.url}/v1/chat/completions",
         headers={"authorization": f"Bearer {server.key}"},
-        json={"model": project.tuned_model, "messages": [{"role": "user", "content": "Hi"}]},
+        json={"model": name, "messages": [{"role": "user", "content": "Hi"}]},
     ).raise_for_status()
     expect(row).to_contain_text("In memory", timeout=15_000)
     expect(ask).to_be_focused()
@@ -77,7 +86,5 @@ def test_the_system_follows_its_queue(server: "Server", open_page: OpenPage):
     page = open_page("/ui/system").page
     counted = page.locator("dt:has-text('Queued') + dd")
     before = int(counted.inner_text())
-    add_job = Thread(target=server.add_job, kwargs={"status": "queued"})  # beside Playwright's loop
-    add_job.start()
-    add_job.join()
+    beside(server.add_job, status="queued")
     expect(counted).to_have_text(str(before + 1), timeout=15_000)
