@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from api.bodies import ApiRequest, read_params
@@ -35,6 +36,18 @@ from jobs.services import Services
 from jobs.sessions import Sessions
 
 PATH: Final = "/ui"
+
+
+@get(PATH + "/{rest:path}")
+async def nowhere(rest: FromPath[str]) -> None:
+    """Be whatever no other page is: who is signed in stays so in front of it.
+
+    Raises:
+        NotFoundException: Always.
+    """
+    raise NotFoundException(rest)
+
+
 ROUTES: Final[list[ControllerRouterHandler]] = [
     static_file,
     sign_in.form,
@@ -81,6 +94,7 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     keys.rotate,
     keys.confirm_revoke,
     keys.revoke,
+    nowhere,
 ]
 
 

@@ -114,6 +114,14 @@ class Reader:
         return ADMIN_NAVIGATION if is_admin else NAVIGATION
 
     @property
+    def above(self) -> str:
+        """The page of the bar that the reader's page is below; the first one where it is below none."""
+        return next(
+            (f"/ui/{name}" for name in self.navigation if self.path.startswith(f"/ui/{name}/")),
+            "/ui",
+        )
+
+    @property
     def csrf_token(self) -> str:
         """What their forms carry; empty where nobody is signed in."""
         return self.signed_in.csrf_token if self.signed_in else ""
@@ -142,7 +150,15 @@ def to_sign_in(request: ApiRequest, _exc: SignInNeeded) -> Response[str] | Redir
     if is_fragment(request):
         return Response("", status_code=401, headers={"hx-redirect": url})
     if request.method != "GET" or "text/html" not in request.headers.get("accept", "text/html"):
-        return render(request, "error.html", status_code=401, message=None, code="signed_out")
+        return render(
+            request,
+            "error.html",
+            status_code=401,
+            status=401,
+            message=None,
+            code="signed_out",
+            is_passing=False,
+        )
     return Redirect(url, status_code=303)
 
 
@@ -165,7 +181,16 @@ def error_page(request: ApiRequest, exc: Exception) -> Page:
             logger.error("%s %s failed", request.method, request.scope["path"], exc_info=exc)
             status, message, code = 500, None, "broken"
     template = "error_fragment.html" if is_fragment(request) else "error.html"
-    return render(request, template, status_code=status, message=message, code=code)
+    is_passing = request.method == "GET" and (status >= 500 or status == 429)
+    return render(
+        request,
+        template,
+        status_code=status,
+        status=status,
+        message=message,
+        code=code,
+        is_passing=is_passing,
+    )
 
 
 @cache

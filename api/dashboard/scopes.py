@@ -62,6 +62,7 @@ _OPEN: Final = {
     ("POST", "/ui/sign-out"): "everybody may leave",
     ("POST", "/ui/preferences"): "the reader's own language and theme",
     ("GET", "/ui"): "leads on",
+    ("GET", "/ui/{rest}"): "is not there for anybody",
     ("GET", "/ui/jobs/new/name"): "puts together what was sent",
     # These show what the key may see, and to whom that is nothing, who may see it.
     ("GET", "/ui/keys"): "the page asks for api.management.read",

@@ -171,4 +171,4 @@ def test_the_list_is_narrowed_by_purpose(reader: httpx.Client, csrf):
     assert file_id in reader.get("/ui/files?purpose=fine-tune").text
     empty = reader.get("/ui/files?purpose=batch_output").text
     assert file_id not in empty
-    assert "No files here" in empty
+    assert "Show all files" in empty

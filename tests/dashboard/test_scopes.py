@@ -20,6 +20,7 @@ FOR_EVERYBODY = {
     ("POST", "/ui/preferences"),
     ("GET", "/ui"),
     ("GET", "/ui/jobs/new/name"),
+    ("GET", "/ui/x"),
 }
 """They show and change nothing of a project."""
 SAYS_WHO_MAY = {("GET", "/ui/keys"), ("GET", "/ui/usage")}

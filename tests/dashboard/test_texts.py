@@ -68,7 +68,7 @@ def test_no_address_begins_with_what_somebody_wrote(template):
     begins = re.findall(
         r'\s(?:href|src|action|formaction|hx-get|hx-post)="\{\{([^}]*)\}\}', source(template)
     )
-    ours = {"asset", "reader.here", "reader.path", "href", "back", "link"}
+    ours = {"asset", "reader.here", "reader.path", "reader.above", "href", "back", "link"}
     assert {each.split("(")[0].split(" if ")[0].strip() for each in begins} <= ours
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from litestar import get, post
@@ -39,7 +40,13 @@ from jobs.services import Services
 from schemas.base import Schema
 from schemas.chat import ChatRequest
 from schemas.completions import ChatCompletion
-from schemas.errors import ApiError, InvalidRequest, ModelServerUnavailable, RateLimited
+from schemas.errors import (
+    ApiError,
+    InvalidRequest,
+    ModelServerUnavailable,
+    NotFound,
+    RateLimited,
+)
 from schemas.validation import validated
 
 PATH: Final = "/ui/playground"
@@ -331,11 +338,11 @@ async def _suggested(services: Services, caller: Caller, form: PlaygroundForm) -
 async def _first(services: Services, caller: Caller) -> PlaygroundForm:
     """Return what to begin with: the newest tuned model beside its base, else a base alone."""
     choices = await _choices(services, caller)
+    names = choices.bases[:1]
     if choices.tuned:
-        target = await models.target(services, caller, choices.tuned[0])
-        names = [target.base.name, target.public_name]
-    else:
-        names = choices.bases[:1]
+        with suppress(NotFound):  # its base may not be offered any more
+            target = await models.target(services, caller, choices.tuned[0])
+            names = [target.base.name, target.public_name]
     return PlaygroundForm(columns=[Column(model=name) for name in names or [""]])
 
 

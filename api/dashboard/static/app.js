@@ -38,5 +38,27 @@ document.addEventListener("click", (event) => {
 // What a link fetched into a dialogue is a question: ask it.
 document.addEventListener("htmx:after:swap", (event) => {
   const asks = event.target.closest?.("[data-asks]");
-  if (asks) document.getElementById("asked").showModal();
+  if (!asks) return;
+  const dialog = document.getElementById("asked");
+  if (dialog.firstElementChild) dialog.showModal();
+  else location.assign(asks.href); // there is nothing to ask: the page itself says why
 });
+
+// Whether the server is there, where nothing else of the page asks: what is typed is not lost by a click.
+const notices = document.getElementById("notices");
+
+async function look() {
+  if (document.hidden || document.getElementById("live")) return;
+  const isThere = await fetch(notices.dataset.ping, { cache: "no-store" }).catch(() => null);
+  notices.textContent = isThere ? "" : notices.dataset.offline;
+}
+
+setInterval(look, 10_000);
+for (const name of ["online", "offline"]) window.addEventListener(name, look);
+document.addEventListener("htmx:error", (event) => {
+  if (event.target.id !== "live" && event.detail.ctx) notices.textContent = notices.dataset.offline;
+});
+
+// That a page is on its way; a browser that comes back to this one begins anew.
+window.addEventListener("beforeunload", () => document.body.classList.add("leaving"));
+window.addEventListener("pageshow", () => document.body.classList.remove("leaving"));

@@ -21,6 +21,7 @@
     look: "",
   }));
   let loading = false;
+  empty.textContent = root.dataset.loading;
 
   // A colour of the theme as a canvas takes it: `light-dark()` is resolved only on an element.
   function ink(name) {
@@ -169,6 +170,7 @@
     charts.forEach(draw);
     const isEmpty = charts.every((chart) => chart.figure.hidden);
     empty.hidden = !isEmpty;
+    empty.textContent = empty.dataset.empty;
     form.hidden = isEmpty;
   }
 

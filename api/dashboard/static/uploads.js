@@ -83,5 +83,5 @@ function uploadRow(zone, cancel) {
 /** The sentence of an error page, as text. */
 function problemIn(page) {
   const found = new DOMParser().parseFromString(page, "text/html").querySelector(".problem");
-  return found ? (found.querySelector("p") || found).textContent : page.slice(0, 200);
+  return found ? found.textContent : page.slice(0, 200);
 }
