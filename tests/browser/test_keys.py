@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
+from tests.browser.test_pages import violations
 
 pytestmark = pytest.mark.browser
 
@@ -63,6 +64,15 @@ def test_the_list_of_keys_opens_and_closes(open_page: OpenPage):
     page.get_by_role("button", name="Keyboard shortcuts").click()
     dialog.get_by_role("button", name="Close").click()
     expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_focused()
+
+
+def test_the_list_of_keys_keeps_nobody_out(open_page: OpenPage, look):
+    """A look by axe finds nothing on it, and it fits a telephone."""
+    page = open_page("/ui/jobs", width=360, **look).page
+    press(page, "?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert violations(page) == []
+    assert page.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_single_keys_can_be_turned_off(open_page: OpenPage):
