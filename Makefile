@@ -31,7 +31,7 @@ NODE_CLIENT := tests/conformance/clients/openai-node
 comma := ,
 say = printf '\n\033[1m── %s\033[0m\n' $(1)
 
-.PHONY: help setup setup-bases postgres demo serve check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data bench-memory fuzz test test-browser test-all format clean
+.PHONY: help setup setup-bases postgres demo serve lint check bench-overhead bench-training bench-methods bench-paging bench-uploads sdk-suite clients bench-gateway bench-data bench-memory fuzz test test-browser test-all format clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -46,14 +46,20 @@ demo: setup $(if $(filter retune-nano,$(BASE)),,setup-bases) ## Tune a model, as
 serve: setup ## Run the server until Ctrl-C
 	@$(BIN)/retune serve
 
-check: setup ## Format, lint, types, layers, unit tests: the command before a commit
+check: lint ## Format, lint, types, layers, unit tests: the command before a commit
+	$(unit-tests)
+
+lint: setup
 	@$(call say,"Format and lint and types and layers")
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@$(call say,"Unit tests")
-	$(PYTEST) -m "$(UNIT)" $(IN_TWO)
+
+define unit-tests
+@$(call say,"Unit tests")
+$(PYTEST) -m "$(UNIT)" $(IN_TWO)
+endef
 
 bench-overhead: setup setup-bases ## How long a job takes beside its training, cold and warm, phase by phase
 	$(BIN)/python -m tests.bench.overhead
@@ -85,7 +91,10 @@ fuzz: setup ## Fuzz each hand-written parser for FUZZ_SECONDS (30)
 	  $(BIN)/python -m tests.fuzz.$$(basename $$target .py) -max_total_time=$(FUZZ_SECONDS); \
 	done
 
-test: check setup-bases .setup/openai2 ## All that 20 minutes allow: check, then training and real engines
+test: setup ## All that 20 minutes allow: check, then training and real engines
+	@# mypy has one core, pip the other.
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint setup-bases .setup/openai2
+	$(unit-tests)
 	@$(call say,"Tests that train$(comma) with a real engine or the real base model")
 	@$(PYTEST) -m "$(HEAVY)" $(IN_TWO) --durations=10 $(HEAVY_FILES)
 
