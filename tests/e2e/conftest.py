@@ -12,7 +12,10 @@ def server():
     with (
         private_directory("retune-e2e-") as directory,
         running_server(
-            directory / "data", RETUNE_RESUME_EVERY_SECONDS="1", RETUNE_REPORT_EXAMPLES="12"
+            directory / "data",
+            RETUNE_RESUME_EVERY_SECONDS="1",
+            RETUNE_REPORT_EXAMPLES="12",
+            RETUNE_PYTHON_GRADERS="on",
         ) as running,
     ):
         yield running

@@ -2,22 +2,15 @@
 
 import pytest
 
-from tests.e2e.server import running_server
-from tests.servers import private_directory
-
 pytestmark = pytest.mark.engine
 
 QUESTION = [{"role": "user", "content": "Is '{{sample.output_text}}' polite?"}]
 
 
 @pytest.fixture(scope="module")
-def graders():
-    """OpenAI's SDK on a server whose operator turned python graders on."""
-    with (
-        private_directory("retune-e2e-") as directory,
-        running_server(directory / "data", RETUNE_PYTHON_GRADERS="on") as server,
-        server.client(timeout=300) as client,
-    ):
+def graders(server):
+    """OpenAI's SDK on a server whose operator turned python graders on, as that of all these tests did."""
+    with server.client(timeout=300) as client:
         yield client.fine_tuning.alpha.graders
 
 
