@@ -36,6 +36,7 @@ REDRAWN = """async (weight) => {
   return performance.now() - began;
 }"""
 """All charts, each with a smoothed line beside the noisy one."""
+PICTURE = """() => document.querySelector('[data-chart="loss"] canvas').toDataURL()"""
 BUSY = """() => {
   window.busy = [];
   new PerformanceObserver((seen) => window.busy.push(...seen.getEntries().map((each) => each.duration)))
@@ -127,12 +128,15 @@ def longest_pause(page: Page) -> float:
     """Draw a window over the chart of the loss, and back out; return the longest that nothing else was done."""
     box = page.locator('[data-chart="loss"] .u-over').bounding_box()
     assert box is not None
+    whole = page.evaluate(PICTURE)
     page.evaluate("window.busy.length = 0")
     for share in (0.2, 0.5, 0.8):
         page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 50)
         page.mouse.down()
         page.mouse.move(box["x"] + share * box["width"], box["y"] + 60, steps=20)
         page.mouse.up()
+        page.wait_for_timeout(50)
+        assert page.evaluate(PICTURE) != whole, "the chart shows the window that was drawn"
         page.mouse.dblclick(box["x"] + 40, box["y"] + 40)
     page.wait_for_timeout(300)
     return max(page.evaluate("window.busy"), default=0.0)

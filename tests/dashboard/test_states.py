@@ -132,15 +132,35 @@ def test_a_page_that_there_is_not_keeps_its_reader(server: Server, reader: httpx
     assert stranger.headers["location"].startswith("/ui/sign-in?next=")
 
 
+def key_that_may(server: Server, scope: str) -> str:
+    answer = httpx.post(
+        f"{server.url}{ORGANIZATION}/proj_default/api_keys",
+        headers={"authorization": f"Bearer {server.admin_key}"},
+        json={"name": scope, "scopes": [scope]},
+    )
+    value: str = answer.json()["value"]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("scope", "page"),
+    [
+        ("api.fine_tuning.read", "/ui/jobs"),
+        ("api.files.read", "/ui/files"),
+        ("api.model.read", "/ui/models"),
+        ("api.batch.read", "/ui/jobs"),
+    ],
+)
+def test_everybody_begins_with_what_they_may_see(server: Server, scope, page):
+    """The first page is the first that the key opens; where it opens none, that says so."""
+    with signed_in(server.url, key_that_may(server, scope)) as client:
+        assert client.get("/ui").headers["location"] == page
+
+
 @pytest.fixture(scope="module")
 def restrained(server: Server) -> Iterator[httpx.Client]:
     """Somebody whose key may do nothing that a page shows."""
-    key = httpx.post(
-        f"{server.url}{ORGANIZATION}/proj_default/api_keys",
-        headers={"authorization": f"Bearer {server.admin_key}"},
-        json={"name": "restrained", "scopes": ["api.batch.read"]},
-    ).json()
-    with signed_in(server.url, key["value"]) as client:
+    with signed_in(server.url, key_that_may(server, "api.batch.read")) as client:
         yield client
 
 

@@ -20,6 +20,7 @@ from jobs.services import Services
 from jobs.store.job_filter import JobFilter
 from schemas.base import Schema
 from schemas.fine_tuning import JobStatus
+from schemas.scopes import Scope
 
 Tab = Literal["all", "running", "succeeded", "failed", "cancelled"]
 
@@ -30,6 +31,12 @@ _TABS: Final[Mapping[Tab, frozenset[JobStatus]]] = {
     "failed": frozenset({"failed"}),
     "cancelled": frozenset({"cancelled"}),
 }
+_FIRST_PAGES: Final[Mapping[Scope, str]] = {
+    "api.fine_tuning.read": "/ui/jobs",
+    "api.files.read": "/ui/files",
+    "api.model.read": "/ui/models",
+}
+"""What to begin with, by what it asks of a key."""
 _ROWS: Final = 50
 
 
@@ -54,8 +61,11 @@ class ListJobs(Schema):
 
 @get(HOME)
 async def home(caller: NamedDependency[Caller]) -> Redirect:
-    """Begin with the jobs; with an admin key, which has none, with the keys."""
-    return Redirect("/ui/keys" if caller.is_admin else "/ui/jobs", status_code=303)
+    """Begin with the first page that the key may see; with an admin key, which has no project, with the keys."""
+    if caller.is_admin:
+        return Redirect("/ui/keys", status_code=303)
+    seen = (path for scope, path in _FIRST_PAGES.items() if scope in caller.scopes)
+    return Redirect(next(seen, "/ui/jobs"), status_code=303)
 
 
 @get("/ui/jobs")
