@@ -17,7 +17,7 @@ if __name__ == "__main__":
     use_fixed_sqlite()  # before anything loads another
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 from jobs.store.store import open_store
 from tests.api_server import PROJECT, Server, running_server
@@ -129,17 +129,23 @@ def longest_pause(page: Page) -> float:
     box = page.locator('[data-chart="loss"] .u-over').bounding_box()
     assert box is not None
     whole = page.evaluate(PICTURE)
+    zoom(page, box, 0.5)
+    page.wait_for_timeout(100)
+    assert page.evaluate(PICTURE) != whole, "the chart shows the window that was drawn"
     page.evaluate("window.busy.length = 0")
     for share in (0.2, 0.5, 0.8):
-        page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 50)
-        page.mouse.down()
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + 60, steps=20)
-        page.mouse.up()
-        page.wait_for_timeout(50)
-        assert page.evaluate(PICTURE) != whole, "the chart shows the window that was drawn"
         page.mouse.dblclick(box["x"] + 40, box["y"] + 40)
+        zoom(page, box, share)
     page.wait_for_timeout(300)
     return max(page.evaluate("window.busy"), default=0.0)
+
+
+def zoom(page: Page, box: FloatRect, share: float) -> None:
+    """Draw a window from a tenth of the chart's width to `share`."""
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + share * box["width"], box["y"] + 60, steps=20)
+    page.mouse.up()
 
 
 def main() -> None:

@@ -132,6 +132,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     "steps of a job": Visit("/ui/jobs/{job}?show=steps"),
     "tuned job": Visit("/ui/jobs/{tuned_job}"),
     "cancel": Visit("/ui/jobs/{job}/cancel"),
+    "cancel a tuned job": Visit("/ui/jobs/{tuned_job}/cancel"),
     "no report": Visit("/ui/jobs/{job}/report"),
     "no report of a tuned job": Visit("/ui/jobs/{tuned_job}/report"),
     "report": Visit("/ui/jobs/{reported}/report"),
@@ -222,7 +223,7 @@ SINKS: Final = tuple(
         ("job.html", "checkpoint.fine_tuned_model_checkpoint", "checkpoint name", "job"),
         ("charts.html", "sources", "suffix", "job"),
         ("job_cancel_form.html", "job.user_provided_suffix", "suffix", "cancel"),
-        ("job_cancel_form.html", "job.fine_tuned_model", "tuned model", "tuned job"),
+        ("job_cancel_form.html", "job.fine_tuned_model", "tuned model", "cancel a tuned job"),
         ("job_examples.html", "job.user_provided_suffix", "suffix", "examples"),
         ("job_examples.html", "job.fine_tuned_model", "tuned model", "examples of a tuned job"),
         ("job_examples.html", "stretch.text", "example user", "examples"),
@@ -315,7 +316,7 @@ SINKS: Final = tuple(
 
 WRITTEN: Final = frozenset(
     {
-        "asked.base", "asked.search", "checkpoint.fine_tuned_model_checkpoint", "each.label", "each.last",
+        "asked.base", "asked.search", "draft.value", "checkpoint.fine_tuned_model_checkpoint", "each.label", "each.last",
         "each.pair.prompt", "each.reference", "each.stop", "each.turns", "engine.message", "event.message",
         "exc.message", "file.filename", "form.context", "form.days", "form.example", "form.job", "form.name",
         "form.prompt", "form.system", "form.tools", "integration.wandb.project", "job.error.code",
