@@ -49,7 +49,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows = [chatml_row(NANO_DIRECTORY, QUESTION, LEARNED)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's and PEFT's own
-        strong = trained_adapter(NANO_DIRECTORY, made / "strong", rows, steps=12)
+        strong = trained_adapter(NANO_DIRECTORY, made / "strong", rows, steps=24)
     return {"strong": strong, "noop": scaled_copy(strong, made / "noop", 0.0)}
 
 
