@@ -29,6 +29,8 @@ class Ticket(BaseModel):
 
 def main() -> None:
     print(version("instructor"))
+    # What is begun in the background ignores Ctrl-C, and so would the commands begun here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     library()
     of_files()
     of_jobs()
