@@ -7,8 +7,8 @@ from litestar.enums import ScopeType
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.scopes import UndeclaredRoute
-from jobs.keys import Caller
+from api.scopes import Alternatives, UndeclaredRoute
+from schemas.errors import MissingScope
 from schemas.scopes import Scope as KeyScope
 
 _READ_FILES: Final = ("api.files.read",)
@@ -55,6 +55,11 @@ _NEEDED: Final[dict[tuple[str, str], tuple[KeyScope, ...]]] = {
     ("POST", "/ui/keys/{key_id}/revoke"): _MANAGE_KEYS,
 }
 """All of them are needed, as the API's table (`api.scopes`) asks for the same act."""
+_EITHER: Final[dict[tuple[str, str], Alternatives]] = {
+    ("GET", "/ui/system"): ("api.model.read", "api.management.read"),
+    ("GET", "/ui/events/system"): ("api.model.read", "api.management.read"),
+}
+"""One of them is enough."""
 _OPEN: Final = {
     ("GET", "/ui/static/{name}"): "the same for everybody",
     ("GET", "/ui/sign-in"): "where sessions begin",
@@ -67,8 +72,6 @@ _OPEN: Final = {
     # These show what the key may see, and to whom that is nothing, who may see it.
     ("GET", "/ui/keys"): "the page asks for api.management.read",
     ("GET", "/ui/usage"): "the page asks for api.usage.read, or lists the key's own jobs",
-    ("GET", "/ui/system"): "the page asks for api.model.read or an admin key",
-    ("GET", "/ui/events/system"): "asks for the same as the page",
 }
 """What any session may do, and why."""
 
@@ -77,13 +80,14 @@ def check_declared(routes: Iterable[BaseRoute]) -> None:
     """Refuse a dashboard with a page that every key could see by mistake.
 
     Raises:
-        UndeclaredRoute: One is in neither table, or is of a kind whose methods are not known.
+        UndeclaredRoute: One is in no table, or is of a kind whose methods are not known.
     """
+    declared = _NEEDED.keys() | _EITHER.keys() | _OPEN.keys()
     for route in routes:
         if not isinstance(route, HTTPRoute):
             raise UndeclaredRoute(f"{route.path_format}: only HTTP routes can be declared")
         for method in route.methods - {"OPTIONS"}:
-            if (method, route.path_format) not in _NEEDED.keys() | _OPEN.keys():
+            if (method, route.path_format) not in declared:
                 raise UndeclaredRoute(f"{method} {route.path_format}: add it to {__name__}")
 
 
@@ -96,11 +100,11 @@ def scope_required(app: ASGIApp) -> ASGIApp:
 
     async def check(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == ScopeType.HTTP  # `check_declared` saw to it
-        needed = _NEEDED.get((scope["method"], scope["path_template"]), ())
-        if needed:
-            caller: Caller = scope["user"]
-            for each in needed:
-                caller.ensure_may(each)
+        asked = scope["method"], scope["path_template"]
+        for needed in _NEEDED.get(asked, ()):
+            scope["user"].ensure_may(needed)
+        if (either := _EITHER.get(asked)) and scope["user"].scopes.isdisjoint(either):
+            raise MissingScope(either[0])
         await app(scope, receive, send)
 
     return check
